@@ -1,0 +1,160 @@
+/**
+ * THE PORT: what the library needs of a database, as three operations, each atomic by itself.
+ *
+ * A layer implements {@link Backend} for one database and hands it to `Datastore.make`, which adds transactions,
+ * merging of lookups and background work. The conformance suite in `effect-eventbox/testing/DatastoreSuite` states what
+ * an implementation must do, as tests.
+ *
+ * @since 0.1.0
+ */
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { Entity } from "./Entity.ts"
+import type { ContentionError, DatastoreError } from "./EventboxError.ts"
+import type { Key } from "./Key.ts"
+
+/**
+ * Microseconds since the epoch on the *server's* clock; only ever compared with others of the same server.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Timestamp = bigint
+
+/**
+ * Version of one entity: opaque, grows with every change, also over a deletion.
+ *
+ * **Gotchas**
+ *
+ * A write that changes nothing may keep the version.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Version = bigint
+
+/**
+ * What a read saw of one key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Snapshot {
+  readonly key: Key
+  /** `None` when there is no entity. A backend may decode it on first use. */
+  readonly entity: Option.Option<Entity>
+  /** For a missing entity: what the backend reported, which may be 0. */
+  readonly version: Version
+  /** The commit that last changed the entity; 0 for a missing one. */
+  readonly updateTime: Timestamp
+}
+
+/**
+ * One end of a key range.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Bound {
+  readonly key: Key
+  readonly inclusive: boolean
+}
+
+/**
+ * A query by kind, in ascending key order.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Query {
+  readonly kind: string
+  /** Only entities below this key, or with this very key. */
+  readonly ancestor?: Key | undefined
+  readonly from?: Bound | undefined
+  readonly to?: Bound | undefined
+  /** At most this many results; all of them when absent. At least 1. */
+  readonly limit?: number | undefined
+  /** Results then hold entities without properties; billed as one small operation each. */
+  readonly keysOnly?: boolean | undefined
+}
+
+/**
+ * The answer to a {@link Query}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface QueryResult {
+  /** In ascending key order; the entity of each is present. */
+  readonly results: ReadonlyArray<Snapshot>
+  /** The snapshot that the query saw; the oldest one, when it took several RPCs. */
+  readonly readTime: Timestamp
+}
+
+/**
+ * One write of a commit.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Mutation =
+  /** The entity must not exist: `AlreadyExists` otherwise, unless its absence is also expected (then contention). */
+  | { readonly _tag: "Insert"; readonly entity: Entity }
+  /** Writes the entity whether or not it exists. */
+  | { readonly _tag: "Upsert"; readonly entity: Entity }
+  /** The entity must exist: `NotFound` otherwise, unless its presence is also expected (then contention). */
+  | { readonly _tag: "Update"; readonly entity: Entity }
+  /** Removes the entity if it exists. */
+  | { readonly _tag: "Delete"; readonly key: Key }
+
+/**
+ * A conditional commit: at most one mutation per key, at most one expectation per key.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CommitRequest {
+  readonly mutations: ReadonlyArray<Mutation>
+  /** What must still be true; also of keys that are not written. Only snapshots that this backend made. */
+  readonly expected: ReadonlyArray<Snapshot>
+}
+
+/**
+ * A database, as far as this library needs one.
+ *
+ * **Details**
+ *
+ * Keys and entities that reach a backend were checked against the rules of `Key` and `Entity`. Reads are retried
+ * inside; commits never are. Every operation may be interrupted; an interrupted commit waits for its result or reports
+ * nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Backend {
+  /**
+   * Reads keys, strongly consistent: one snapshot per key, in the order of the keys, which are distinct. A call of at
+   * most 1,000 keys is one consistent read.
+   */
+  readonly lookup: (keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyArray<Snapshot>, DatastoreError>
+  /** Strongly consistent, ascending key order. */
+  readonly query: (query: Query) => Effect.Effect<QueryResult, DatastoreError>
+  /**
+   * All or nothing: applies every mutation if and only if every expected snapshot is still true, and fails with
+   * `ContentionError` otherwise. `DatastoreError`/`OutcomeUnknown` when it may or may not have landed.
+   */
+  readonly commit: (request: CommitRequest) => Effect.Effect<void, ContentionError | DatastoreError>
+  /** What one commit may hold; larger ones that need not be atomic are split by the caller. */
+  readonly limits: {
+    /** Bytes of a commit request, as `Entity.sizeBytes` counts entities, with a margin for the envelope. */
+    readonly commitBytes: number
+  }
+}
+
+/**
+ * The key that a mutation writes.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const mutationKey = (mutation: Mutation): Key => mutation._tag === "Delete" ? mutation.key : mutation.entity.key
