@@ -1,0 +1,485 @@
+/**
+ * The Datastore that the library and its users call: reads, writes and optimistic transactions over a `Backend`.
+ *
+ * A transaction here holds no lock and needs no RPC to begin. Reads inside it are plain lookups whose snapshots are
+ * remembered, writes are buffered, and the end is ONE conditional commit which expects every entity that was read to be
+ * unchanged. A lost race is a `ContentionError` with nothing written.
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type { Backend, CommitRequest, Mutation, Query, QueryResult, Snapshot } from "./Backend.ts"
+import * as Entity from "./Entity.ts"
+import {
+  ContentionError,
+  DatastoreError,
+  EntityChanged,
+  Fenced,
+  InvalidArgument,
+  isUnknownOutcome,
+  Unavailable
+} from "./EventboxError.ts"
+import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
+import type { Key } from "./Key.ts"
+import * as Transaction from "./Transaction.ts"
+
+/**
+ * What a layer provides: a backend, with merged lookups and a place for background work.
+ *
+ * **Details**
+ *
+ * Use the functions of this module rather than the members: they join the fiber's transaction and check what they send.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Datastore extends Context.Service<Datastore, {
+  /** The three operations as the layer made them: no merging, no transaction, no checks. */
+  readonly backend: Backend
+  /** Lookup merged with concurrent ones. Distinct keys; a call of at most 1,000 is one consistent read. @internal */
+  readonly lookup: (keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyArray<Looked>, DatastoreError>
+  /** Runs an effect in the background of the layer, in the layer's own context. @internal */
+  readonly background: (effect: Effect.Effect<void>) => Effect.Effect<void>
+  /** Returns when the layer begins to close: background work should then stop pausing and retrying. @internal */
+  readonly closing: Effect.Effect<void>
+}>()("eventbox/Datastore") {}
+
+/** How long closing a layer waits for its background work. */
+const closeTimeout = "10 seconds"
+
+/**
+ * Turns a backend into the service; every layer is built with it.
+ *
+ * **Details**
+ *
+ * Scoped: when the scope closes, background work (deletes after commits) is awaited for at most 10 seconds and then
+ * interrupted; the backend's own resources must be acquired before, so that they are released after.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (backend: Backend): Effect.Effect<Datastore["Service"], never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const context = yield* Effect.context<never>()
+    const fibers = yield* FiberSet.make<void>()
+    const closing = yield* Latch.make(false)
+    yield* Effect.addFinalizer(() =>
+      closing.open.pipe(Effect.andThen(FiberSet.awaitEmpty(fibers)), Effect.timeoutOption(closeTimeout))
+    )
+    const lookup = makeMerged(backend, Context.omit(Transaction.Transaction)(context))
+    return {
+      backend,
+      lookup: (keys) => Effect.forEach(chunksOf(keys, maxLookupKeys), lookup, { concurrency: "unbounded" }),
+      background: (effect) =>
+        Effect.asVoid(FiberSet.run(
+          fibers,
+          effect.pipe(
+            Effect.tapCause((cause) =>
+              Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("Background work failed", cause)
+            ),
+            Effect.updateContext((_: Context.Context<never>) => Context.omit(Transaction.Transaction)(context))
+          )
+        )),
+      closing: closing.await
+    }
+  })
+
+/**
+ * Turns a scoped effect that makes a backend into a layer.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <E, R>(
+  makeBackend: Effect.Effect<Backend, E, R>
+): Layer.Layer<Datastore, E, Exclude<R, Scope.Scope>> => Layer.effect(Datastore, Effect.flatMap(makeBackend, make))
+
+/**
+ * Reads one entity; `None` when there is none.
+ *
+ * **Details**
+ *
+ * Strongly consistent. Inside a transaction the first read of a key is remembered: later reads of it return the same,
+ * the commit expects it unchanged, and the transaction's own writes are not seen. Cost: 1 read; concurrent calls share
+ * RPCs.
+ *
+ * Fails with `DatastoreError` when the read failed after its retries: see its `reason`.
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const get = (key: Key): Effect.Effect<Option.Option<Entity.Entity>, DatastoreError, Datastore> =>
+  Effect.map(snapshots([key]), ([snapshot]) => snapshot!.entity)
+
+/**
+ * Reads entities, in the order of the keys; `None` for each that does not exist.
+ *
+ * **Details**
+ *
+ * As {@link get}, for many. Up to 1,000 keys are one consistent read and one RPC. Cost: 1 read per distinct key.
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const getAll = (
+  keys: ReadonlyArray<Key>
+): Effect.Effect<ReadonlyArray<Option.Option<Entity.Entity>>, DatastoreError, Datastore> =>
+  Effect.map(snapshots(keys), (found) => found.map((snapshot) => snapshot.entity))
+
+/**
+ * Queries entities of one kind, in ascending key order.
+ *
+ * **Details**
+ *
+ * Strongly consistent, and not part of any transaction: dies inside one, because its result could not be validated by
+ * the commit. Cost: 1 read per result (1 small operation with `keysOnly`), at least 1.
+ *
+ * Fails with `DatastoreError` when the read failed after its retries. Dies when `limit` is not a positive integer.
+ *
+ * @category reading
+ * @since 0.1.0
+ */
+export const query = (request: Query): Effect.Effect<QueryResult, DatastoreError, Datastore> =>
+  Effect.gen(function*() {
+    yield* Transaction.refuseInside("Datastore.query", "query before it, then read by key inside")
+    const { limit } = request
+    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0)) {
+      return yield* Effect.die(new Error(`Datastore.query: limit is a positive integer, got ${limit}`))
+    }
+    return yield* (yield* Datastore).backend.query(request)
+  })
+
+/**
+ * Writes entities, whether or not they exist.
+ *
+ * **Details**
+ *
+ * Inside a transaction the writes are buffered for its commit. Outside they are one atomic commit without expectations,
+ * below 10 MiB in all (4 MiB on the emulator). Cost: 1 write per entity.
+ *
+ * Fails with `DatastoreError`: `InvalidArgument` names the property or limit that is wrong, before anything is sent;
+ * `OutcomeUnknown` means that the writes may have landed. A commit that Datastore aborts is sent again, five times in
+ * all with jittered pauses; then it is `Unavailable`, and nothing was written.
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const put = (
+  entities: ReadonlyArray<Entity.Entity>
+): Effect.Effect<void, DatastoreError, Datastore> =>
+  write("put", entities.map((entity) => ({ _tag: "Upsert", entity })))
+
+/**
+ * Writes entities that must not exist yet.
+ *
+ * **Details**
+ *
+ * As {@link put}; fails with `DatastoreError`/`AlreadyExists` when one of them exists, and then writes none. Inside a
+ * transaction that failure comes from its commit.
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const insert = (
+  entities: ReadonlyArray<Entity.Entity>
+): Effect.Effect<void, DatastoreError, Datastore> =>
+  write("insert", entities.map((entity) => ({ _tag: "Insert", entity })))
+
+/**
+ * Removes entities, if they exist. As {@link put} in all else. Cost: 1 delete per key.
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const remove = (
+  keys: ReadonlyArray<Key>
+): Effect.Effect<void, DatastoreError, Datastore> => write("remove", keys.map((key) => ({ _tag: "Delete", key })))
+
+/**
+ * Runs a body as one optimistic transaction: all its writes land together, or none.
+ *
+ * **Details**
+ *
+ * The body runs once; nothing is retried here. When it succeeds, one conditional commit expects every entity that it
+ * read to be unchanged. When it fails or is interrupted, nothing is written. A commit under way is not interrupted. A
+ * body that writes nothing needs no commit; if its reads took more than one RPC, one lookup validates them. Cost: 1 RPC
+ * for the commit; an entity that was read and not written costs 1 write, as it carries the expectation.
+ *
+ * Fails with `ContentionError` when another writer was first: run the whole again, with jitter. Fails with
+ * `DatastoreError`: `AlreadyExists` for an `insert`, `InvalidArgument` for a commit over a limit, `OutcomeUnknown` when
+ * the response was lost (load again, never repeat blindly). Dies when it is nested in another transaction.
+ *
+ * @category transactions
+ * @since 0.1.0
+ */
+export const withTransaction = <A, E, R>(
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | ContentionError | DatastoreError, Exclude<R, Transaction.Transaction> | Datastore> =>
+  transact(body, new Map())
+
+/**
+ * As {@link withTransaction}, with reads that were remembered before it (see {@link remembering}).
+ *
+ * @internal
+ */
+export const transact = <A, E, R>(
+  body: Effect.Effect<A, E, R>,
+  remembered: ReadonlyMap<string, Snapshot>
+): Effect.Effect<A, E | ContentionError | DatastoreError, Exclude<R, Transaction.Transaction> | Datastore> =>
+  Effect.gen(function*() {
+    yield* Transaction.refuseInside("withTransaction", "transactions do not nest; call the body directly")
+    const datastore = yield* Datastore
+    const transaction = Transaction.makeUnsafe(remembered)
+    return yield* Effect.uninterruptibleMask((restore) =>
+      restore(Effect.provideService(body, Transaction.Transaction, transaction)).pipe(
+        Effect.onExit(() => Effect.sync(() => close(transaction))),
+        Effect.tap(() => Effect.andThen(commit(datastore, transaction), runAfterCommit(transaction)))
+      )
+    )
+  })
+
+/**
+ * Runs an effect once the transaction of the fiber has committed; immediately when there is none.
+ *
+ * **Details**
+ *
+ * Effects run in the order of registration, before `withTransaction` returns, with the services of the registering
+ * fiber minus the transaction. An effect that dies is logged, and the others still run. No RPC of its own.
+ *
+ * **Gotchas**
+ *
+ * They are dropped when the body fails or the commit does not land, and lost when the process dies first or the outcome
+ * of the commit stays unknown: what must happen belongs into the transaction. After the commit they run
+ * uninterruptibly, so keep them short. Registering after the transaction has ended is a defect.
+ *
+ * Source: `SqlClient.afterCommit` of effect 4.1.
+ *
+ * @category transactions
+ * @since 0.1.0
+ */
+export const afterCommit = <R>(effect: Effect.Effect<void, never, R>): Effect.Effect<void, never, R> =>
+  Effect.flatMap(Transaction.current, (transaction) =>
+    transaction === undefined
+      ? effect
+      : Effect.map(Effect.context<R>(), (context) => {
+        transaction.afterCommit.push(Effect.provideContext(Transaction.outside(effect), context))
+      }))
+
+/**
+ * Reads keys as snapshots; joins the fiber's transaction or the reads that {@link remembering} collects.
+ *
+ * @internal
+ */
+export const snapshots = (
+  keys: ReadonlyArray<Key>
+): Effect.Effect<ReadonlyArray<Snapshot>, DatastoreError, Datastore> =>
+  Effect.gen(function*() {
+    const transaction = yield* Transaction.current
+    const memory = yield* ReadMemory
+    const known = (id: string) =>
+      transaction === undefined ? memory?.get(id) : transaction.reads.get(id) ?? transaction.remembered.get(id)
+    const missing = new Map<string, Key>()
+    for (const key of keys) {
+      const id = key.toString()
+      if (known(id) === undefined) missing.set(id, key)
+    }
+    const found = new Map<string, Snapshot>()
+    if (missing.size > 0) {
+      const looked = yield* (yield* Datastore).lookup(Array.from(missing.values()))
+      // The transaction may have ended while this fiber was waiting.
+      if (transaction !== undefined) yield* Transaction.ensureOpen(transaction)
+      for (const part of looked) {
+        transaction?.readRpcs.add(part.rpc)
+        for (const snapshot of part.snapshots) found.set(snapshot.key.toString(), snapshot)
+      }
+    }
+    return keys.map((key) => {
+      const id = key.toString()
+      const snapshot = known(id) ?? found.get(id)!
+      if (transaction !== undefined) return Transaction.recordRead(transaction, snapshot)
+      if (memory !== undefined && !memory.has(id)) memory.set(id, snapshot)
+      return snapshot
+    })
+  })
+
+/**
+ * Collects what an effect reads outside a transaction, so that a transaction can use and expect it.
+ *
+ * @internal
+ */
+export const remembering = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<readonly [A, ReadonlyMap<string, Snapshot>], E, R> =>
+  Effect.suspend(() => {
+    const memory = new Map<string, Snapshot>()
+    return Effect.map(Effect.provideService(effect, ReadMemory, memory), (result) => [result, memory] as const)
+  })
+
+const ReadMemory = Context.Reference<Map<string, Snapshot> | undefined>("eventbox/Datastore/ReadMemory", {
+  defaultValue: () => undefined
+})
+
+/**
+ * Whether two snapshots of one key saw the same: both nothing, or the same version.
+ *
+ * @internal
+ */
+export const sameSnapshot = (self: Snapshot, that: Snapshot): boolean =>
+  Option.isNone(self.entity) ? Option.isNone(that.entity) : Option.isSome(that.entity) && self.version === that.version
+
+/**
+ * Sends a commit after checking its size; what need not be atomic is split by the caller.
+ *
+ * @internal
+ */
+export const sendCommit = (
+  datastore: Datastore["Service"],
+  request: CommitRequest
+): Effect.Effect<void, ContentionError | DatastoreError> => {
+  const bytes = request.mutations.reduce((sum, mutation) => sum + mutationBytes(mutation), 0)
+  const limit = datastore.backend.limits.commitBytes
+  if (bytes > limit) {
+    const detail = `the commit has ${bytes} bytes, the limit is ${limit}; write less in one transaction`
+    return Effect.fail(new DatastoreError({ operation: "commit", reason: new InvalidArgument({ detail }) }))
+  }
+  return Effect.withSpan(datastore.backend.commit(request), "Datastore.commit", {
+    kind: "client",
+    attributes: { "datastore.mutations": request.mutations.length, "datastore.expected": request.expected.length }
+  })
+}
+
+/**
+ * Sends a commit without expectations. One that Datastore aborts wrote nothing and is sent again, five times in all.
+ *
+ * @internal
+ */
+export const sendBlind = (
+  datastore: Datastore["Service"],
+  mutations: ReadonlyArray<Mutation>,
+  operation: string
+): Effect.Effect<void, DatastoreError> =>
+  Effect.uninterruptible(sendCommit(datastore, { mutations, expected: [] })).pipe(
+    Effect.retry({ while: (error) => error._tag === "ContentionError", schedule: afterAbort }),
+    Effect.catchTag("ContentionError", (cause) => {
+      const detail = "Datastore aborted the commit five times, because of other writers; nothing was written"
+      return Effect.fail(new DatastoreError({ operation, reason: new Unavailable({ detail, cause }) }))
+    })
+  )
+
+const afterAbort = Schedule.exponential("20 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 4 }))
+
+/**
+ * Bytes of one mutation in a commit request, estimated.
+ *
+ * @internal
+ */
+export const mutationBytes = (mutation: Mutation): number =>
+  mutation._tag === "Delete" ? 64 + mutation.key.toString().length : Entity.sizeBytes(mutation.entity)
+
+/**
+ * Splits an array into parts of at most `size`.
+ *
+ * @internal
+ */
+export const chunksOf = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> => {
+  if (items.length <= size) return [items]
+  const chunks: Array<ReadonlyArray<A>> = []
+  for (let from = 0; from < items.length; from += size) chunks.push(items.slice(from, from + size))
+  return chunks
+}
+
+const write = (
+  operation: string,
+  mutations: ReadonlyArray<Mutation>
+): Effect.Effect<void, DatastoreError, Datastore> =>
+  Effect.gen(function*() {
+    const transaction = yield* Transaction.current
+    const datastore = yield* Datastore
+    const writes = transaction?.writes ?? new Map<string, Mutation>()
+    for (const mutation of mutations) {
+      const problem = mutation._tag === "Delete" ? undefined : Entity.check(mutation.entity)
+      if (problem !== undefined) return yield* invalidEntity(operation, mutation, problem)
+    }
+    yield* Effect.fromResult(Transaction.buffer(writes, mutations, operation))
+    if (transaction === undefined && writes.size > 0) {
+      yield* sendBlind(datastore, Array.from(writes.values()), operation)
+    }
+  })
+
+const invalidEntity = (operation: string, mutation: Mutation, problem: Entity.Problem) => {
+  const detail = problem.property === "" ? problem.reason : `property ${problem.property}: ${problem.reason}`
+  const keys = mutation._tag === "Delete" ? [mutation.key] : [mutation.entity.key]
+  return Effect.fail(new DatastoreError({ operation, keys, reason: new InvalidArgument({ detail }) }))
+}
+
+const close = (transaction: Transaction.TransactionState): void => {
+  transaction.open = false
+}
+
+const commit = (
+  datastore: Datastore["Service"],
+  transaction: Transaction.TransactionState
+): Effect.Effect<void, ContentionError | DatastoreError> => {
+  for (const problem of transaction.unfinished) return Effect.die(new Error(problem))
+  const expected = Array.from(transaction.reads.values())
+  if (transaction.writes.size === 0) {
+    return transaction.readRpcs.size > 1 ? validate(datastore, expected) : Effect.void
+  }
+  return Effect.catch(
+    sendCommit(datastore, { mutations: Array.from(transaction.writes.values()), expected }),
+    (error) =>
+      isUnknownOutcome(error) && transaction.witness !== undefined
+        ? Effect.flatMap(transaction.witness, (outcome) => settle(outcome, error, expected))
+        : Effect.fail(error)
+  )
+}
+
+/** What a commit without a response comes to, once its outcome was looked for. */
+const settle = (
+  outcome: Transaction.Outcome,
+  error: ContentionError | DatastoreError,
+  expected: ReadonlyArray<Snapshot>
+): Effect.Effect<void, ContentionError | DatastoreError> => {
+  switch (outcome) {
+    case "Landed":
+      return Effect.void
+    case "Lost":
+      return Effect.fail(contention(expected))
+    case "Fenced":
+      return Effect.fail(new ContentionError({ reason: new Fenced({ cause: error }) }))
+    case "Unknown":
+      return Effect.fail(error)
+  }
+}
+
+const contention = (expected: ReadonlyArray<Snapshot>): ContentionError =>
+  new ContentionError({ reason: new EntityChanged({ keys: expected.map((snapshot) => snapshot.key) }) })
+
+/**
+ * Checks that everything a read-only transaction saw was true at one moment: what is unchanged now, after the last
+ * read, was so since its own read.
+ */
+const validate = (
+  datastore: Datastore["Service"],
+  expected: ReadonlyArray<Snapshot>
+): Effect.Effect<void, ContentionError | DatastoreError> =>
+  Effect.flatMap(datastore.lookup(expected.map((snapshot) => snapshot.key)), (looked) => {
+    const now = looked.flatMap((part) => part.snapshots)
+    const changed = expected.filter((snapshot, index) => !sameSnapshot(snapshot, now[index]!))
+    return changed.length === 0 ? Effect.void : Effect.fail(contention(changed))
+  })
+
+const runAfterCommit = (transaction: Transaction.TransactionState): Effect.Effect<void> =>
+  Effect.forEach(
+    transaction.afterCommit,
+    (effect) => Effect.catchCause(effect, (cause) => Effect.logError("An afterCommit effect died", cause)),
+    { discard: true }
+  )

@@ -1,0 +1,181 @@
+/**
+ * One optimistic transaction: the snapshots it read, the writes it buffers, and the service that is evidence of being
+ * inside.
+ *
+ * Nothing here talks to a database. `Datastore.withTransaction` opens a transaction, runs a body with {@link
+ * Transaction} in its context, and ends with one conditional commit made of what the body left here.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
+import { AlreadyExists, DatastoreError, InvalidArgument } from "./EventboxError.ts"
+import type { Key } from "./Key.ts"
+
+/**
+ * Evidence that the fiber is inside a transaction: a function with `Transaction` in its `R` cannot be called outside
+ * `Datastore.withTransaction`, and `tsc` makes the check.
+ *
+ * **Gotchas**
+ *
+ * A fiber that was forked inside and outlives the transaction still has the service, but every use of it dies.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Transaction extends Context.Service<Transaction, TransactionState>()("eventbox/Transaction") {}
+
+/**
+ * How a commit ended whose response was lost.
+ *
+ * @internal
+ */
+export type Outcome = "Landed" | "Lost" | "Fenced" | "Unknown"
+
+/**
+ * The inside of one transaction; opaque to users.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface TransactionState {
+  /** @internal */
+  open: boolean
+  /** Snapshots of reads before the transaction, that reads inside may use without an RPC. @internal */
+  readonly remembered: ReadonlyMap<string, Snapshot>
+  /** What the commit expects to be unchanged: the first snapshot of each key. @internal */
+  readonly reads: Map<string, Snapshot>
+  /** The RPCs that `reads` came from. @internal */
+  readonly readRpcs: Set<object>
+  /** At most one write per key. @internal */
+  readonly writes: Map<string, Mutation>
+  /** @internal */
+  readonly afterCommit: Array<Effect.Effect<void>>
+  /** Problems that must be gone when the body ends: messages of defects. @internal */
+  readonly unfinished: Set<string>
+  /** Finds out how the commit ended when its response was lost. @internal */
+  witness: Effect.Effect<Outcome> | undefined
+}
+
+/**
+ * A new, open transaction.
+ *
+ * @internal
+ */
+export const makeUnsafe = (remembered: ReadonlyMap<string, Snapshot> = new Map()): TransactionState => ({
+  open: true,
+  remembered,
+  reads: new Map(),
+  readRpcs: new Set(),
+  writes: new Map(),
+  afterCommit: [],
+  unfinished: new Set(),
+  witness: undefined
+})
+
+/**
+ * The transaction of the calling fiber, if there is one; dies when it has ended.
+ *
+ * @internal
+ */
+export const current: Effect.Effect<TransactionState | undefined> = Effect.flatMap(
+  Effect.serviceOption(Transaction),
+  (found) => Option.isNone(found) ? Effect.undefined : Effect.as(ensureOpen(found.value), found.value)
+)
+
+/**
+ * Dies when the transaction has ended: a fiber forked inside it has outlived it.
+ *
+ * @internal
+ */
+export const ensureOpen = (self: TransactionState): Effect.Effect<void> =>
+  self.open ? Effect.void : Effect.die(
+    new Error(
+      "The transaction has ended: this fiber was forked inside it and outlived it. " +
+        "Wait for such fibers inside the transaction, or do the work in `afterCommit`."
+    )
+  )
+
+/**
+ * Dies when the calling fiber is inside a transaction.
+ *
+ * @internal
+ */
+export const refuseInside = (what: string, instead: string): Effect.Effect<void> =>
+  Effect.flatMap(Effect.serviceOption(Transaction), (found) =>
+    Option.isNone(found)
+      ? Effect.void
+      : Effect.die(new Error(`${what} cannot be used inside a transaction: ${instead}`)))
+
+/**
+ * Runs an effect as if outside of any transaction.
+ *
+ * @internal
+ */
+export const outside = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.updateContext(
+    self,
+    (context: Context.Context<R>) => Context.omit(Transaction)(context) as Context.Context<R>
+  )
+
+/**
+ * Remembers what a read saw, and returns the snapshot that counts: the first one of its key.
+ *
+ * @internal
+ */
+export const recordRead = (self: TransactionState, snapshot: Snapshot): Snapshot => {
+  const id = snapshot.key.toString()
+  const known = self.reads.get(id) ?? self.remembered.get(id)
+  self.reads.set(id, known ?? snapshot)
+  return known ?? snapshot
+}
+
+/**
+ * Buffers writes, each made one with an earlier write of the same key; all of them or none.
+ *
+ * **Details**
+ *
+ * Fails when no single write says both: an insert after a write (`AlreadyExists`), a removal after an insert
+ * (`InvalidArgument`).
+ *
+ * @internal
+ */
+export const buffer = (
+  writes: Map<string, Mutation>,
+  mutations: ReadonlyArray<Mutation>,
+  operation: string
+): Result.Result<void, DatastoreError> => {
+  const staged = new Map<string, Mutation>()
+  for (const next of mutations) {
+    const key = mutationKey(next)
+    const id = key.toString()
+    const merged = merge(staged.get(id) ?? writes.get(id), next, key, operation)
+    if (Result.isFailure(merged)) return Result.fail(merged.failure)
+    staged.set(id, merged.success)
+  }
+  for (const [id, mutation] of staged) writes.set(id, mutation)
+  return Result.void
+}
+
+const merge = (
+  before: Mutation | undefined,
+  next: Mutation,
+  key: Key,
+  operation: string
+): Result.Result<Mutation, DatastoreError> => {
+  if (before === undefined) return Result.succeed(next)
+  if (next._tag === "Insert") {
+    if (before._tag === "Delete") return Result.succeed({ _tag: "Upsert", entity: next.entity })
+    const detail = "it was written before in the same transaction"
+    return Result.fail(new DatastoreError({ operation, keys: [key], reason: new AlreadyExists({ detail }) }))
+  }
+  if (before._tag === "Insert") {
+    if (next._tag !== "Delete") return Result.succeed({ _tag: "Insert", entity: next.entity })
+    const detail = "one transaction cannot insert an entity and remove it again"
+    return Result.fail(new DatastoreError({ operation, keys: [key], reason: new InvalidArgument({ detail }) }))
+  }
+  return Result.succeed(next)
+}

@@ -1,0 +1,103 @@
+/**
+ * Merging of concurrent lookups into few RPCs.
+ *
+ * Lookups that are asked for in the same turn of the event loop become one RPC of at most 1,000 distinct keys. Three
+ * traps are avoided here: the RPC runs in the layer's context, not in that of whoever asked first (else it would run
+ * inside that fiber's transaction and span); one bad request does not fail the others; a requester that is interrupted
+ * drops out alone.
+ */
+import type * as Arr from "effect/Array"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Request from "effect/Request"
+import * as RequestResolver from "effect/RequestResolver"
+import type { Backend, Snapshot } from "../Backend.ts"
+import type { DatastoreError } from "../EventboxError.ts"
+import type { Key } from "../Key.ts"
+
+/** Keys in one RPC. Source: Datastore limits, "keys per lookup". */
+export const maxLookupKeys = 1_000
+
+/** What one merged lookup saw; `rpc` is the same object for all that came from one RPC. */
+export interface Looked {
+  readonly snapshots: ReadonlyArray<Snapshot>
+  readonly rpc: object
+}
+
+interface Lookup extends Request.Request<Looked, DatastoreError> {
+  readonly keys: ReadonlyArray<Key>
+}
+
+type Entry = Request.Entry<Lookup>
+
+const Lookup = Request.of<Lookup>()
+
+/** Makes the merged lookup of one layer. The keys of one call, at most 1,000 and distinct, are one consistent read. */
+export const makeMerged = (
+  backend: Backend,
+  context: Context.Context<never>
+): (keys: ReadonlyArray<Key>) => Effect.Effect<Looked, DatastoreError> => {
+  const resolver = RequestResolver.makeWith<Lookup>({
+    batchKey: () => backend,
+    // Two turns: whoever starts beside the first requester may need one turn to get to its own lookup.
+    delay: Effect.andThen(Effect.yieldNow, Effect.yieldNow),
+    collectWhile: (entries) => entries.size < maxLookupKeys,
+    runAll: (entries) =>
+      Effect.forEach(group(entries), (part) => runGroup(backend, part), { concurrency: "unbounded", discard: true })
+        .pipe(
+          Effect.updateContext((_: Context.Context<never>) => context)
+        )
+  })
+  return (keys) => Effect.request(Lookup({ keys }), resolver)
+}
+
+/** Splits requests into groups of at most 1,000 keys, each request whole in one group. */
+const group = (entries: Arr.NonEmptyArray<Entry>): Array<Array<Entry>> => {
+  const groups: Array<Array<Entry>> = []
+  let room = 0
+  for (const entry of entries) {
+    const size = entry.request.keys.length
+    if (size > room || groups.length === 0) {
+      groups.push([])
+      room = maxLookupKeys
+    }
+    groups[groups.length - 1]!.push(entry)
+    room -= size
+  }
+  return groups
+}
+
+const runGroup = (backend: Backend, entries: ReadonlyArray<Entry>): Effect.Effect<void> =>
+  Effect.flatMap(Effect.exit(lookup(backend, entries)), (exit) => {
+    // A permanent failure may be the fault of one request: ask for each alone, so that only that one fails.
+    if (Exit.isFailure(exit) && entries.length > 1 && !isTransient(exit)) {
+      return Effect.forEach(entries, (entry) => runGroup(backend, [entry]), { concurrency: "unbounded", discard: true })
+    }
+    return Effect.sync(() => {
+      for (const entry of entries) {
+        entry.completeUnsafe(Exit.map(exit, (found) => ({
+          snapshots: entry.request.keys.map((key) => found.get(key.toString())!),
+          rpc: found
+        })))
+      }
+    })
+  })
+
+const isTransient = (exit: Exit.Failure<unknown, DatastoreError>): boolean =>
+  exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error.isRetryable)
+
+const lookup = (
+  backend: Backend,
+  entries: ReadonlyArray<Entry>
+): Effect.Effect<ReadonlyMap<string, Snapshot>, DatastoreError> => {
+  const keys = new Map<string, Key>()
+  for (const entry of entries) {
+    for (const key of entry.request.keys) keys.set(key.toString(), key)
+  }
+  return Effect.map(backend.lookup(Array.from(keys.values())), (snapshots) => {
+    const found = new Map<string, Snapshot>()
+    for (const snapshot of snapshots) found.set(snapshot.key.toString(), snapshot)
+    return found
+  })
+}
