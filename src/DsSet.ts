@@ -1,0 +1,511 @@
+/**
+ * An idempotent set of items below one Datastore key: items are added blindly, and popped at most once, in a
+ * transaction.
+ *
+ * Everything is stored under the set's parent P; the entity P itself need not exist. No property is indexed.
+ *
+ * | kind | id | properties | life |
+ * |---|---|---|---|
+ * | `dsset.Item` | the item's id | `Value` blob; `At` integer, ms since epoch; `Trace` string, only if traced | put by {@link add}; deleted after the commit that popped it |
+ * | `dsset.Tombstones` | 1 | `Pops` blob: the pops of the last `TombstonesDelay`, newest last, as in `internal/tombstones.ts` | one per set, *the head*; written by every pop; never deleted |
+ *
+ * The loop of a consumer: {@link list}, {@link cleanupGarbage}, then in one transaction {@link beginPop}, `pop`,
+ * {@link finishPop}. These invariants hold; tests cite them by number:
+ *
+ * - **E2** an id is popped at most once while its tombstone lives.
+ * - **E4** a tombstone is erased only after its item is gone.
+ * - **E5** an item whose addition committed is listed until it is popped or declared garbage.
+ * - **E7** the head is written by every pop, and the commit expects the snapshot that the listing saw.
+ * - **E8** no stored entity exceeds 900 KiB.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type { Snapshot } from "./Backend.ts"
+import { chunksOf, Datastore, put, sameSnapshot, sendBlind, snapshots as readSnapshots } from "./Datastore.ts"
+import * as Entity from "./Entity.ts"
+import {
+  ContentionError,
+  DatastoreError,
+  EntityChanged,
+  Internal,
+  InvalidArgument,
+  ResourceExhausted
+} from "./EventboxError.ts"
+import { Ids } from "./Ids.ts"
+import { deleteUnchanged, maxDeletes } from "./internal/deletions.ts"
+import { collect, readPage } from "./internal/listing.ts"
+import { findOutcome } from "./internal/outcome.ts"
+import { type Cursor, forgetIfEmpty, setMemory } from "./internal/setMemory.ts"
+import { checkId, headEntity, headKey, itemEntity, itemKey, itemKind, readPops } from "./internal/stored.ts"
+import * as Tombstones from "./internal/tombstones.ts"
+import type { Key } from "./Key.ts"
+import * as Transaction from "./Transaction.ts"
+
+const TypeId = "~eventbox/DsSet"
+
+/**
+ * How long a popped id is remembered, so that adding it again does not bring it back. Five minutes unless overridden.
+ *
+ * **Details**
+ *
+ * All workers and emitters of a set should use the same value, longer than any of them retries an addition. Longer:
+ * more tombstones to read and write with every batch. Shorter: a late retry of an addition comes back as a new item.
+ * Read when an operation runs, so `Effect.provideService` overrides it for a fiber and `Layer.succeed` for an
+ * application.
+ *
+ * Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.TombstonesDelay`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const TombstonesDelay: Context.Reference<Duration.Duration> = Context.Reference<Duration.Duration>(
+  "eventbox/TombstonesDelay",
+  { defaultValue: () => Duration.minutes(5) }
+)
+
+/**
+ * Bytes that a stored entity may have. E8
+ *
+ * @category limits
+ * @since 0.1.0
+ */
+export const maxEntityBytes = 900 * 1_024
+
+/**
+ * A set: the key that its items live under.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DsSet {
+  readonly [TypeId]: typeof TypeId
+  readonly parent: Key
+}
+
+/**
+ * One item of a set.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Item {
+  /** 1 to 1,500 bytes of UTF-8 under the rules for names in `Key`; does not start with U+10FFFF. */
+  readonly id: string
+  readonly value: Uint8Array
+  /** When its addition was first tried, ms since epoch. Retries must carry the same; the time of `add` when absent. */
+  readonly atMillis?: number | undefined
+  /** W3C `traceparent` of whoever added it. */
+  readonly trace?: string | undefined
+}
+
+/**
+ * Stored items that were popped before, or were added again while their tombstone lives.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Garbage {
+  readonly set: DsSet
+  readonly ids: ReadonlyArray<string>
+  /** @internal */
+  readonly snapshots: ReadonlyArray<Snapshot>
+}
+
+/**
+ * What one {@link list} saw.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Listing {
+  readonly set: DsSet
+  /** Visible items, in key order; with ids drawn by the library that is oldest first. */
+  readonly items: ReadonlyArray<Item>
+  /** To be given to {@link cleanupGarbage}. */
+  readonly garbage: Garbage
+  /** Whether there may be visible items that this listing does not hold. */
+  readonly truncated: boolean
+  /** Whether the listing got to the end of the set's key range. @internal */
+  readonly reachedEnd: boolean
+  /** Puts the position of truncated listings back to where this one began. @internal */
+  readonly rewind: () => void
+  /** The head as it was read: what the pop expects. @internal */
+  readonly head: Snapshot
+  /** @internal */
+  readonly pops: ReadonlyArray<Tombstones.Pop>
+  /** Snapshots of the visible items, by id. @internal */
+  readonly snapshots: ReadonlyMap<string, Snapshot>
+  /** Ids that were present in storage, visible or not. @internal */
+  readonly present: ReadonlyArray<string>
+  /** The parts of the key range that were read to their ends. @internal */
+  readonly covered: ReadonlyArray<Tombstones.Range>
+  /** Pops from before this moment had expired when the listing began, ms since epoch. @internal */
+  readonly expiredBefore: number
+}
+
+/**
+ * A pop under way, inside a transaction.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PopOp {
+  readonly set: DsSet
+  /** Whether `pop` of this id would return true. */
+  readonly canPop: (id: string) => boolean
+  /** Removes an item of the listing; false when the listing does not hold it or it was popped before. */
+  readonly pop: (id: string) => boolean
+  /** @internal */
+  readonly transaction: Transaction.TransactionState
+  /** @internal */
+  readonly listing: Listing
+  /** @internal */
+  readonly popped: ReadonlySet<string>
+  /** @internal */
+  readonly finish: () => void
+}
+
+/**
+ * Makes a set; nothing is read or written.
+ *
+ * **Details**
+ *
+ * Throws when the parent is an item of a set or lies below one: the two sets would see each other's items.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = ({ parent }: { readonly parent: Key }): DsSet => {
+  if (parent.path.some(({ kind }) => kind === itemKind)) {
+    throw new Error(`DsSet.make: ${parent} is or lies below a ${itemKind}, a kind that belongs to the library`)
+  }
+  return { [TypeId]: TypeId, parent }
+}
+
+/**
+ * Adds items, blindly: an item that is present is replaced, one whose tombstone lives becomes garbage.
+ *
+ * **Details**
+ *
+ * Inside a transaction the writes join it. Outside they are commits of at most 500 items each, not atomic with each
+ * other. Cost: 1 write per item. O(items).
+ *
+ * Fails with `DatastoreError`: `InvalidArgument` for an id that breaks the rules or an item above 900 KiB, before
+ * anything is sent; `OutcomeUnknown` when items may have been added: adding them again with the same `atMillis` is safe
+ * within {@link TombstonesDelay}.
+ *
+ * Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.Add`.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const add = (
+  set: DsSet,
+  items: ReadonlyArray<Item>
+): Effect.Effect<void, DatastoreError, Datastore> =>
+  Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    const entities: Array<Entity.Entity> = []
+    for (const item of items) {
+      const problem = checkId(item.id)
+      if (problem !== undefined) return yield* refuseItem(set, item.id, problem)
+      const entity = itemEntity(set.parent, item, item.atMillis ?? now)
+      const bytes = Entity.sizeBytes(entity)
+      if (bytes > maxEntityBytes) {
+        return yield* refuseItem(set, item.id, `an item has at most ${maxEntityBytes} bytes, this one has ${bytes}`)
+      }
+      entities.push(entity)
+    }
+    if ((yield* Transaction.current) !== undefined) return yield* put(entities)
+    const { backend } = yield* Datastore
+    yield* Effect.forEach(splitBySize(entities, backend.limits.commitBytes), put, { concurrency: 4, discard: true })
+  })
+
+/**
+ * Lists items that wait to be popped, and the garbage beside them.
+ *
+ * **Details**
+ *
+ * Returns at most `maxItems` visible items (a positive integer). Items and head are read in parallel; the items again
+ * if they turn out older than the head's last change. A listing that was cut off is continued after its last key by the
+ * next one in this process, wrapping around, so that no id starves; unless all its items were popped meanwhile. Cost: 1
+ * read per stored item seen and 1 for the head; one query and one lookup, and one more query per further page of
+ * garbage. O(items + tombstones).
+ *
+ * Fails with `DatastoreError` when a read failed after its retries. Dies inside a transaction, and when `maxItems` is
+ * not a positive integer. Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.List`.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const list = (
+  set: DsSet,
+  options: {
+    readonly maxItems: number
+    /** Where this series of listings stands, instead of the position that the process remembers. @internal */
+    readonly cursor?: Cursor | undefined
+  }
+): Effect.Effect<Listing, DatastoreError, Datastore> =>
+  Effect.gen(function*() {
+    yield* Transaction.refuseInside("DsSet.list", "list before it, and give the listing to `beginPop` inside")
+    const { maxItems } = options
+    if (!(Number.isSafeInteger(maxItems) && maxItems > 0)) {
+      return yield* Effect.die(new Error(`DsSet.list: maxItems is a positive integer, got ${maxItems}`))
+    }
+    const datastore = yield* Datastore
+    const { parent } = set
+    const memory = setMemory(datastore, parent)
+    const cursor = options.cursor ?? memory.cursor
+    // The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between.
+    const delayMillis = Duration.toMillis(yield* TombstonesDelay)
+    const expiredBefore = (yield* Clock.currentTimeMillis) - delayMillis
+    const [first, [head]] = yield* Effect.all([
+      readPage(datastore, parent, cursor.after, maxItems + memory.deleting.size),
+      readSnapshots([headKey(parent)])
+    ], { concurrency: "unbounded" })
+    const pops = yield* decodeHead(head!)
+    const seen = yield* collect({ datastore, parent, memory, cursor, maxItems, delayMillis, head: head!, pops }, first)
+    forgetIfEmpty(datastore, parent)
+    const { hidden, ...rest } = seen
+    const garbage = { set, ids: hidden.map(({ key }) => String(key.id)), snapshots: hidden }
+    return { ...rest, set, garbage, head: head!, pops, expiredBefore }
+  }).pipe(Effect.withSpan("DsSet.list"))
+
+/**
+ * Deletes garbage of listings; what fails stays and is garbage again for the next listing.
+ *
+ * **Details**
+ *
+ * Deletes each item only if it is what the listing saw. Cost: 1 delete per item, 500 per RPC.
+ *
+ * Fails with `DatastoreError` when a delete failed after five tries: carry on, the next listing sees the rest. Dies
+ * inside a transaction. Source: luci-go `cv/internal/common/eventbox/dsset`, `CleanupGarbage`.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const cleanupGarbage = (...garbage: ReadonlyArray<Garbage>): Effect.Effect<void, DatastoreError, Datastore> =>
+  Effect.gen(function*() {
+    yield* Transaction.refuseInside("DsSet.cleanupGarbage", "clean up before or after it")
+    yield* deleteUnchanged(yield* Datastore, garbage.flatMap(({ snapshots }) => snapshots))
+  })
+
+/**
+ * Deletes items without popping them, whatever they are by now: no tombstone, no transaction.
+ *
+ * **Details**
+ *
+ * A concurrent pop may still consume them. Cost: 1 delete per id, 500 per RPC.
+ *
+ * Fails with `DatastoreError`: run it again. Dies inside a transaction. Source: luci-go
+ * `cv/internal/common/eventbox/dsset`, `Set.Delete`.
+ *
+ * @category operations
+ * @since 0.1.0
+ */
+export const remove = (
+  set: DsSet,
+  ids: ReadonlyArray<string>
+): Effect.Effect<void, DatastoreError, Datastore> =>
+  Effect.gen(function*() {
+    yield* Transaction.refuseInside("DsSet.remove", "remove before or after it, or pop inside")
+    for (const id of ids) {
+      const problem = checkId(id)
+      if (problem !== undefined) return yield* refuseItem(set, id, problem)
+    }
+    const datastore = yield* Datastore
+    const keys = Array.from(new Set(ids), (id) => itemKey(set.parent, id))
+    yield* Effect.forEach(
+      chunksOf(keys, maxDeletes),
+      (chunk) =>
+        chunk.length === 0
+          ? Effect.void
+          : sendBlind(datastore, chunk.map((key) => ({ _tag: "Delete", key })), "DsSet.remove"),
+      { concurrency: 4, discard: true }
+    )
+  })
+
+/**
+ * Starts popping items of a listing, inside the current transaction.
+ *
+ * **Details**
+ *
+ * Makes the commit expect the head that the listing saw, so any other pop committed meanwhile is contention. {@link
+ * finishPop} must run in the same transaction, even when nothing was popped. No RPC; O(1).
+ *
+ * Fails with `ContentionError` when the transaction has read another version of the head. Dies when the listing is of
+ * another set, and for a second pop of one set in one transaction.
+ * Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.BeginPop`.
+ *
+ * @see {@link finishPop} for writing the result
+ *
+ * @category transactions
+ * @since 0.1.0
+ */
+export const beginPop = (
+  set: DsSet,
+  listing: Listing
+): Effect.Effect<PopOp, ContentionError, Datastore | Transaction.Transaction> =>
+  Effect.gen(function*() {
+    const transaction = yield* Transaction.Transaction
+    yield* Transaction.ensureOpen(transaction)
+    const name = set.parent.toString()
+    if (listing.set.parent.toString() !== name) {
+      const message = `DsSet.beginPop: the listing is of ${listing.set.parent}, the set is of ${name}`
+      return yield* Effect.die(new Error(message))
+    }
+    const key = headKey(set.parent)
+    const unfinished = `DsSet.beginPop of ${name} without DsSet.finishPop: nothing would be popped`
+    if (transaction.unfinished.has(unfinished) || transaction.writes.has(key.toString())) {
+      return yield* Effect.die(new Error(`DsSet.beginPop: ${name} is already being popped in this transaction`))
+    }
+    // E7: the first snapshot of a key counts, and it must be the listing's.
+    if (!sameSnapshot(Transaction.recordRead(transaction, listing.head), listing.head)) {
+      return yield* new ContentionError({ reason: new EntityChanged({ keys: [key] }) })
+    }
+    transaction.unfinished.add(unfinished)
+    const popped = new Set<string>()
+    let open = true
+    return {
+      set,
+      canPop: (id) => open && listing.snapshots.has(id) && !popped.has(id),
+      pop: (id) => {
+        if (!open) throw new Error(`DsSet: pop of ${JSON.stringify(id)} after finishPop`)
+        if (popped.has(id) || !listing.snapshots.has(id)) return false
+        popped.add(id)
+        return true
+      },
+      transaction,
+      listing,
+      popped,
+      finish: () => {
+        open = false
+        transaction.unfinished.delete(unfinished)
+      }
+    }
+  })
+
+/**
+ * Ends pops: their tombstones become part of the transaction, and the popped items are deleted once it has committed.
+ *
+ * **Details**
+ *
+ * Writes one head per set, with a token by which the commit is recognised should its response be lost: the transaction
+ * then finds out whether it landed, and makes sure that it never will if it did not. Erases tombstones that had expired
+ * when the listing began and whose items it saw to be gone. Items are deleted in the background, 500 per RPC. Cost: 1
+ * write per set, 1 delete per popped item. O(tombstones).
+ *
+ * Fails with `DatastoreError`/`ResourceExhausted` when a head would exceed 900 KiB: run it again when tombstones have
+ * expired. Dies when a pop was finished before or belongs to another transaction.
+ * Source: luci-go `cv/internal/common/eventbox/dsset`, `FinishPop`.
+ *
+ * @category transactions
+ * @since 0.1.0
+ */
+export const finishPop = (
+  ...ops: ReadonlyArray<PopOp>
+): Effect.Effect<void, DatastoreError, Datastore | Transaction.Transaction> =>
+  Effect.gen(function*() {
+    const transaction = yield* Transaction.Transaction
+    yield* Transaction.ensureOpen(transaction)
+    const datastore = yield* Datastore
+    const ids = yield* Ids
+    const token = yield* ids.next
+    const atMillis = yield* Clock.currentTimeMillis
+    // Well before the token itself may be erased.
+    const giveUpAtMillis = atMillis + Duration.toMillis(yield* TombstonesDelay) / 2
+    for (const op of ops) {
+      const { listing, set } = op
+      const key = headKey(set.parent)
+      if (op.transaction !== transaction) {
+        return yield* Effect.die(new Error("DsSet.finishPop: the pop was begun in another transaction"))
+      }
+      if (transaction.writes.has(key.toString())) {
+        return yield* Effect.die(new Error(`DsSet.finishPop: the pop of ${set.parent} was finished before`))
+      }
+      const entity = headEntity(key, nextPops(op, token, atMillis))
+      const bytes = Entity.sizeBytes(entity)
+      if (bytes > maxEntityBytes) return yield* headTooLarge(key, bytes)
+      transaction.writes.set(key.toString(), { _tag: "Upsert", entity }) // E7
+      transaction.afterCommit.push(deletePopped(datastore, op))
+      transaction.witness ??= findOutcome({ ...listing, datastore, token, ids, giveUpAtMillis })
+      op.finish()
+    }
+  })
+
+/** The head's pops after this one: what has expired and is gone is erased, and what was popped is added. */
+const nextPops = ({ listing, popped }: PopOp, token: string, atMillis: number): ReadonlyArray<Tombstones.Pop> => {
+  const present = new Set(listing.present)
+  const left = Tombstones.withoutExpired(
+    listing.pops,
+    listing.expiredBefore,
+    (id) => present.has(id) || !Tombstones.isCovered(listing.covered, id)
+  )
+  left.push(Tombstones.makePop(token, atMillis, popped))
+  return left
+}
+
+/** Deletes popped items in the background; listings of this process ignore them meanwhile. */
+const deletePopped = (datastore: Datastore["Service"], { listing, popped, set }: PopOp): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (popped.size === 0) return Effect.void
+    // Nothing was left behind, so the next listing starts where this one did: it then covers the range of these ids,
+    // without which their tombstones could not be erased. // E4
+    if (popped.size === listing.items.length) listing.rewind()
+    const { deleting } = setMemory(datastore, set.parent)
+    for (const id of popped) deleting.add(id)
+    return datastore.background(
+      deleteUnchanged(datastore, Array.from(popped, (id) => listing.snapshots.get(id)!)).pipe(
+        Effect.catch((error) => Effect.logWarning("Popped items are left as garbage for the next listing", error)),
+        Effect.ensuring(Effect.sync(() => {
+          for (const id of popped) deleting.delete(id)
+          forgetIfEmpty(datastore, set.parent)
+        }))
+      )
+    )
+  })
+
+const decodeHead = (head: Snapshot): Effect.Effect<ReadonlyArray<Tombstones.Pop>, DatastoreError> => {
+  const pops = readPops(head)
+  if (pops !== undefined) return Effect.succeed(pops)
+  const detail = "the tombstones do not decode: written by a newer version of the library, or by something else"
+  return Effect.fail(
+    new DatastoreError({ operation: "DsSet.list", keys: [head.key], reason: new Internal({ detail }) })
+  )
+}
+
+const headTooLarge = (key: Key, bytes: number): Effect.Effect<never, DatastoreError> => {
+  const detail = `the tombstones of this set would have ${bytes} bytes, the limit is ${maxEntityBytes}; ` +
+    "pop less often or less at a time, or shorten TombstonesDelay"
+  const reason = new ResourceExhausted({ detail })
+  return Effect.fail(new DatastoreError({ operation: "DsSet.finishPop", keys: [key], reason }))
+}
+
+const refuseItem = (set: DsSet, id: unknown, detail: string): Effect.Effect<never, DatastoreError> => {
+  const reason = new InvalidArgument({ detail: `item ${JSON.stringify(String(id).slice(0, 60))}: ${detail}` })
+  return Effect.fail(new DatastoreError({ operation: "DsSet", keys: [set.parent], reason }))
+}
+
+/** Splits entities into commits of at most 500 and below the limit in bytes. */
+const splitBySize = (
+  entities: ReadonlyArray<Entity.Entity>,
+  maxBytes: number
+): ReadonlyArray<ReadonlyArray<Entity.Entity>> => {
+  const parts: Array<Array<Entity.Entity>> = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const entity of entities) {
+    const size = Entity.sizeBytes(entity)
+    let part = parts[parts.length - 1]
+    if (part === undefined || part.length >= maxDeletes || bytes + size > maxBytes) {
+      parts.push(part = [])
+      bytes = 0
+    }
+    part.push(entity)
+    bytes += size
+  }
+  return parts
+}

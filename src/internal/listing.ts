@@ -1,0 +1,151 @@
+/**
+ * Reading the items of a set page by page, and telling the visible ones from garbage.
+ */
+import * as Effect from "effect/Effect"
+import type { QueryResult, Snapshot } from "../Backend.ts"
+import type { Datastore } from "../Datastore.ts"
+import type { DatastoreError } from "../EventboxError.ts"
+import type { Key } from "../Key.ts"
+import type { Cursor, SetMemory } from "./setMemory.ts"
+import { itemKey, itemKind, itemsEnd, itemsStart, readItem, type StoredItem } from "./stored.ts"
+import { newestOf, type Pop, type Range } from "./tombstones.ts"
+
+/** The items after an id. */
+export interface Page {
+  readonly after: string | undefined
+  readonly result: QueryResult
+  /** Whether the page got to the end of the set's key range. */
+  readonly reachedEnd: boolean
+}
+
+/** What the pages of one listing held. */
+export interface Collected {
+  readonly items: ReadonlyArray<StoredItem>
+  readonly snapshots: ReadonlyMap<string, Snapshot>
+  readonly hidden: ReadonlyArray<Snapshot>
+  readonly present: ReadonlyArray<string>
+  readonly covered: ReadonlyArray<Range>
+  readonly truncated: boolean
+  readonly reachedEnd: boolean
+  /** Puts the cursor back to where this listing began, unless another listing has moved it. */
+  readonly rewind: () => void
+}
+
+/** Reads at most `limit` items after an id, or from the beginning. */
+export const readPage = (
+  datastore: Datastore["Service"],
+  parent: Key,
+  after: string | undefined,
+  limit: number
+): Effect.Effect<Page, DatastoreError> =>
+  Effect.map(
+    datastore.backend.query({
+      kind: itemKind,
+      ancestor: parent,
+      from: after === undefined
+        ? { key: itemsStart(parent), inclusive: true }
+        : { key: itemKey(parent, after), inclusive: false },
+      to: { key: itemsEnd(parent), inclusive: false },
+      limit
+    }),
+    (result) => ({ after, result, reachedEnd: result.results.length < limit })
+  )
+
+/**
+ * Goes on from the first page until `maxItems` visible items are found or the end is reached, and moves the cursor.
+ */
+export const collect = (
+  options: {
+    readonly datastore: Datastore["Service"]
+    readonly parent: Key
+    readonly memory: SetMemory
+    readonly cursor: Cursor
+    readonly maxItems: number
+    readonly delayMillis: number
+    readonly head: Snapshot
+    readonly pops: ReadonlyArray<Pop>
+  },
+  first: Page
+): Effect.Effect<Collected, DatastoreError> =>
+  Effect.gen(function*() {
+    const { cursor, datastore, head, maxItems, memory, parent } = options
+    const view = makeView(options)
+    let page = first
+    let fromBeginning = first.after === undefined
+    while (true) {
+      // The items must not be older than the head's last change: an old listing beside a head from which tombstones
+      // have been erased since would show consumed items again. Read again, they are newer than the head.
+      while (page.result.readTime < head.updateTime) {
+        page = yield* readPage(datastore, parent, page.after, maxItems + memory.deleting.size)
+      }
+      view.take(page)
+      if (view.items.length >= maxItems) break
+      if (!page.reachedEnd) {
+        const last = String(page.result.results[page.result.results.length - 1]!.key.id)
+        page = yield* readPage(datastore, parent, last, maxItems - view.items.length + memory.deleting.size)
+      } else if (!fromBeginning && view.items.length === 0) {
+        // Nothing was left after the place where the last listing ended: wrap around.
+        fromBeginning = true
+        page = yield* readPage(datastore, parent, undefined, maxItems + memory.deleting.size)
+      } else {
+        break
+      }
+    }
+    const reachedEnd = page.reachedEnd && !view.cutOff
+    const last = reachedEnd ? undefined : view.items[view.items.length - 1]?.id
+    cursor.after = last
+    const start = fromBeginning ? undefined : first.after
+    return {
+      rewind: () => {
+        if (cursor.after === last) cursor.after = start
+      },
+      items: view.items,
+      snapshots: view.snapshots,
+      hidden: Array.from(view.hidden.values()),
+      present: view.present,
+      covered: view.covered,
+      truncated: !reachedEnd || !fromBeginning,
+      reachedEnd
+    }
+  })
+
+/** Sorts the items of pages into visible and hidden ones. */
+const makeView = (options: {
+  readonly memory: SetMemory
+  readonly maxItems: number
+  readonly delayMillis: number
+  readonly pops: ReadonlyArray<Pop>
+}) => {
+  const view = {
+    items: [] as Array<StoredItem>,
+    snapshots: new Map<string, Snapshot>(),
+    /** By id: a listing that wraps around may see the same garbage twice. */
+    hidden: new Map<string, Snapshot>(),
+    present: [] as Array<string>,
+    covered: [] as Array<Range>,
+    /** Whether visible items were left out because there were enough. */
+    cutOff: false,
+    take: (page: Page): void => {
+      const stored = page.result.results.map(readItem)
+      const tombstones = newestOf(options.pops, stored.map(({ id }) => id))
+      for (const [index, item] of stored.entries()) {
+        const snapshot = page.result.results[index]!
+        view.present.push(item.id) // E4: an ignored item still counts as present
+        const tombstone = tombstones.get(item.id)
+        if (options.memory.deleting.has(item.id)) continue
+        // An addition that was first tried within the delay after the pop is a retry; a later one is a new item.
+        if (tombstone !== undefined && item.atMillis <= tombstone + options.delayMillis) {
+          view.hidden.set(item.id, snapshot)
+        } else if (view.items.length < options.maxItems) {
+          view.items.push(item)
+          view.snapshots.set(item.id, snapshot)
+        } else {
+          view.cutOff = true
+        }
+      }
+      const last = page.result.results[page.result.results.length - 1]
+      view.covered.push({ after: page.after, upTo: page.reachedEnd ? undefined : String(last?.key.id ?? page.after) })
+    }
+  }
+  return view
+}

@@ -1,0 +1,65 @@
+/**
+ * Finding out how a commit ended whose response was lost.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import type { Snapshot } from "../Backend.ts"
+import { type Datastore, sameSnapshot, sendCommit } from "../Datastore.ts"
+import { isUnknownOutcome } from "../EventboxError.ts"
+import type { IdSource } from "../Ids.ts"
+import type { Outcome } from "../Transaction.ts"
+import { headEntity, readPops } from "./stored.ts"
+import { makePop, type Pop } from "./tombstones.ts"
+
+const maxAttempts = 8
+
+/**
+ * Reads the head that the commit was to write. Its token is there: it landed. The head changed otherwise: it lost, and
+ * can never land, since it expects the old head. The head is unchanged: the commit may still be under way, so *fence*
+ * it, by rewriting the head under the same expectation; success proves that the commit can never land.
+ *
+ * **Details**
+ *
+ * Tries up to eight times with jittered pauses from 100 ms on, and not after `giveUpAtMillis`: tokens are erased with
+ * their tombstones, and an absent token would then prove nothing. Costs 1 read, and 1 write for a fence.
+ */
+export const findOutcome = (options: {
+  readonly datastore: Datastore["Service"]
+  readonly head: Snapshot
+  readonly pops: ReadonlyArray<Pop>
+  readonly token: string
+  readonly ids: IdSource
+  readonly giveUpAtMillis: number
+}): Effect.Effect<Outcome> => attempt(options, 1)
+
+const attempt = (options: Parameters<typeof findOutcome>[0], number: number): Effect.Effect<Outcome> =>
+  Effect.gen(function*() {
+    const { datastore, giveUpAtMillis, head, token } = options
+    const again = number >= maxAttempts ? Effect.succeed<Outcome>("Unknown") : Effect.andThen(
+      Effect.flatMap(Random.nextBetween(0.5, 1.5), (jitter) => Effect.sleep(100 * 2 ** (number - 1) * jitter)),
+      attempt(options, number + 1)
+    )
+    const read = yield* Effect.result(datastore.backend.lookup([head.key]))
+    // A read that took long may show a head from which the token has been erased.
+    if ((yield* Clock.currentTimeMillis) > giveUpAtMillis) return "Unknown"
+    if (read._tag === "Failure") return yield* again
+    const now = read.success[0]!
+    if (readPops(now)?.some((pop) => pop.token === token) === true) return "Landed"
+    if (!sameSnapshot(now, head)) return "Lost"
+    const fenced = yield* Effect.result(fence(options))
+    if (fenced._tag === "Success") return "Fenced"
+    // Somebody was first: the commit itself or another one; the next read tells. No answer to the fence: read as well.
+    const readOn = fenced.failure._tag === "ContentionError" || isUnknownOutcome(fenced.failure)
+    return readOn && number === 1 ? yield* attempt(options, number + 1) : yield* again
+  })
+
+const fence = (options: Parameters<typeof findOutcome>[0]) =>
+  Effect.gen(function*() {
+    const { datastore, head, ids, pops } = options
+    const mark = makePop(yield* ids.next, yield* Clock.currentTimeMillis, [])
+    yield* sendCommit(datastore, {
+      mutations: [{ _tag: "Upsert", entity: headEntity(head.key, [...pops, mark]) }],
+      expected: [head]
+    })
+  })
