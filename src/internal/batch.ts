@@ -1,0 +1,304 @@
+/**
+ * The algorithm of one batch.
+ *
+ * Round 1: the listing beside what `loadState` reads. Then the processor decides. Round 2: one conditional commit of
+ * side effects, pops and state. Invariants, cited by number:
+ *
+ * - **E1** no commit on a stale state.
+ * - **E3** state, side effects and tombstones land together or not at all.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Schema from "effect/Schema"
+import type { Snapshot } from "../Backend.ts"
+import { Datastore, remembering, transact } from "../Datastore.ts"
+import * as DsSet from "../DsSet.ts"
+import {
+  ContentionError,
+  DatastoreError,
+  EventDecodeError,
+  EVersionChanged,
+  isUnknownOutcome,
+  type StoreError
+} from "../EventboxError.ts"
+import * as Metrics from "../EventboxMetrics.ts"
+import {
+  type Event,
+  type EVersion,
+  isPrepareFailure,
+  type Mutation,
+  type PostProcess,
+  type Processor,
+  type Recipient,
+  type ServiceClass,
+  type Transition
+} from "../Processor.ts"
+import * as Transaction from "../Transaction.ts"
+import { isChanged, misuse, withoutNoops } from "./decision.ts"
+import { deleteUnchanged } from "./deletions.ts"
+import { linkTraces } from "./emission.ts"
+import type { Cursor } from "./setMemory.ts"
+
+/** What one batch did; `Eventbox.BatchResult` is the public part. */
+export interface BatchResult<E> {
+  readonly postProcess: ReadonlyArray<PostProcess<E>>
+  readonly consumed: number
+  readonly garbage: number
+  readonly transitions: number
+  readonly truncated: boolean
+  /** Whether the listing got to the end of the events. */
+  readonly reachedEnd: boolean
+}
+
+/** What a batch is run with. */
+export interface BatchOptions {
+  readonly maxEvents: number
+  /** Where a series of batches stands, instead of the position that the process remembers. */
+  readonly cursor: Cursor | undefined
+}
+
+/** Whether running the same again may succeed and does no harm. */
+export const isTransient = (error: unknown): boolean =>
+  error instanceof ContentionError || error instanceof DatastoreError && (error.isRetryable || isUnknownOutcome(error))
+
+/** Decodes the items of a listing, oldest first. */
+export const decodeEvents = <Self, S, A, E>(
+  box: ServiceClass<Self, any, S, A, E>,
+  recipient: Recipient<Self>,
+  listing: DsSet.Listing
+): Effect.Effect<ReadonlyArray<Event<A>>, EventDecodeError> =>
+  Effect.gen(function*() {
+    const events: Array<Event<A>> = []
+    // The sort is stable: events of one millisecond stay in key order.
+    for (const { id, value } of listing.items.toSorted((self, that) => age(self) - age(that))) {
+      const decoded = box.eventCodec.decode(value)
+      // Decoding that needs no fiber is the rule, and a fiber step per event is what it would cost.
+      const exit = Exit.isExit(decoded) ? decoded as Exit.Exit<A, Schema.SchemaError> : yield* Effect.exit(decoded)
+      if (Exit.isSuccess(exit)) {
+        events.push({ id, value: exit.value })
+        continue
+      }
+      const fail = (cause: unknown) => new EventDecodeError({ recipient: recipient.key, eventId: id, cause })
+      return yield* Effect.mapError(exit as Exit.Exit<never, Schema.SchemaError>, fail)
+    }
+    return events
+  })
+
+const age = (item: DsSet.Item): number => item.atMillis ?? 0
+
+interface Loaded<S> {
+  readonly state: S
+  readonly eversion: EVersion
+  /** What `loadState` looked up. */
+  readonly remembered: ReadonlyMap<string, Snapshot>
+}
+
+/** What the steps of one batch share. */
+interface Batch<Self, S, A, E> {
+  readonly processor: Processor<Self, S, A, E>
+  readonly recipient: Recipient<Self>
+  readonly set: DsSet.DsSet
+  readonly listing: DsSet.Listing
+  readonly loaded: Loaded<S>
+}
+
+/** One batch: two rounds, and nothing between them but the processor's decision. */
+export const runBatch = <Self, S, A, E>(
+  box: ServiceClass<Self, any, S, A, E>,
+  recipient: Recipient<Self>,
+  options: BatchOptions
+): Effect.Effect<BatchResult<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
+  Effect.gen(function*() {
+    const { maxEvents } = options
+    yield* Transaction.refuseInside("Eventbox.processBatch", "it is a transaction of its own; run it after this one")
+    if (!(Number.isSafeInteger(maxEvents) && maxEvents > 0)) {
+      return yield* Effect.die(new Error(`Eventbox: maxEvents is a positive integer, got ${maxEvents}`))
+    }
+    return yield* attempt(box, recipient, options)
+  }).pipe(
+    Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
+    Effect.tapError((error) =>
+      Metrics.update(
+        Metrics.batches,
+        recipient.monitoringString,
+        1,
+        error instanceof ContentionError ? "contention" : "failed"
+      )
+    ),
+    Effect.withSpan("Eventbox.processBatch", { attributes: { "eventbox.recipient": recipient.key.toString() } })
+  )
+
+const attempt = <Self, S, A, E>(
+  box: ServiceClass<Self, any, S, A, E>,
+  recipient: Recipient<Self>,
+  { cursor, maxEvents }: BatchOptions
+) =>
+  Effect.gen(function*() {
+    const processor: Processor<Self, S, A, E> = yield* box
+    const set = DsSet.make({ parent: recipient.key })
+    // Round 1.
+    const [listing, loaded] = yield* Effect.all([
+      listForBatch(set, recipient, { maxItems: maxEvents, cursor }),
+      load(processor, recipient)
+    ], { concurrency: "unbounded" })
+    yield* linkTraces(listing.items.map(({ trace }) => trace))
+    const events = yield* decodeEvents(box, recipient, listing)
+    // After a lost race these events are tried again. After another failure the next batch goes on behind them, so that
+    // events that cannot be processed do not block the rest for ever.
+    return yield* Effect.tapError(finish({ processor, recipient, set, listing, loaded }, events), (error) =>
+      Effect.sync(() => {
+        if (isTransient(error)) {
+          listing.rewind()
+        }
+      }))
+  })
+
+/** The processor's decision, and round 2. */
+const finish = <Self, S, A, E>(
+  batch: Batch<Self, S, A, E>,
+  events: ReadonlyArray<Event<A>>
+): Effect.Effect<BatchResult<E>, E | ContentionError | StoreError, Datastore> =>
+  Effect.gen(function*() {
+    const { listing, loaded, recipient } = batch
+    const mutation = yield* decide(batch, events)
+    const garbage = deleteGarbage(batch, mutation.garbage)
+    const transitions = withoutNoops(mutation.transitions, loaded.state)
+    const result = {
+      postProcess: transitions.flatMap(({ postProcess }) => postProcess === undefined ? [] : [postProcess]),
+      consumed: transitions.reduce((sum, transition) => sum + (transition.events?.length ?? 0), 0),
+      garbage: mutation.garbage?.length ?? 0,
+      transitions: transitions.length,
+      truncated: listing.truncated,
+      reachedEnd: listing.reachedEnd
+    }
+    if (transitions.length === 0) {
+      yield* garbage
+      yield* Metrics.update(Metrics.batches, recipient.monitoringString, 1, "nothing")
+    } else {
+      // Round 2. Garbage that is left is garbage for the next batch too, so its deletion fails nothing that landed.
+      const [landed] = yield* Effect.all([Effect.exit(land(batch, transitions)), Effect.exit(garbage)], {
+        concurrency: "unbounded"
+      })
+      yield* landed
+      yield* countLanded(recipient, result.consumed)
+    }
+    // Nothing was left behind: the next listing starts where this one did.
+    if (result.consumed + result.garbage === events.length) listing.rewind()
+    return result
+  })
+
+const withRecipient = (error: ContentionError, recipient: Recipient<never>["key"]): ContentionError =>
+  new ContentionError({ reason: error.reason, recipient })
+
+const countLanded = (recipient: Recipient<any>, consumed: number): Effect.Effect<void> =>
+  Effect.all([
+    Metrics.update(Metrics.batches, recipient.monitoringString, 1, "committed"),
+    Metrics.update(Metrics.eventsRemoved, recipient.monitoringString, consumed),
+    Metrics.update(Metrics.eventsPerBatch, recipient.monitoringString, consumed)
+  ], { discard: true })
+
+/** Lists, measures, and sends off the deletion of stored garbage: its tombstones stay while it does. // E4 */
+const listForBatch = (
+  set: DsSet.DsSet,
+  { monitoringString }: Recipient<any>,
+  options: { readonly maxItems: number; readonly cursor: Cursor | undefined }
+): Effect.Effect<DsSet.Listing, DatastoreError, Datastore> =>
+  Effect.gen(function*() {
+    const listing = yield* Metrics.timed(Metrics.listDuration, monitoringString, DsSet.list(set, options))
+    const { garbage, items } = listing
+    const now = yield* Clock.currentTimeMillis
+    const oldest = items.reduce((least, item) => Math.min(least, age(item)), now)
+    yield* Metrics.update(Metrics.size, monitoringString, items.length)
+    yield* Metrics.update(Metrics.oldestAge, monitoringString, (now - oldest) / 1_000)
+    if (garbage.ids.length > 0) {
+      const datastore = yield* Datastore
+      yield* datastore.background(Effect.ignore(deleteUnchanged(datastore, garbage.snapshots)))
+      yield* Metrics.update(Metrics.eventsRemoved, monitoringString, garbage.ids.length)
+    }
+    return listing
+  })
+
+const load = <Self, S, A, E>(
+  processor: Processor<Self, S, A, E>,
+  recipient: Recipient<Self>
+): Effect.Effect<Loaded<S>, E | StoreError, Datastore> =>
+  Effect.map(
+    remembering(processor.loadState(recipient)),
+    ([{ eversion, state }, remembered]) => ({ state, eversion, remembered })
+  )
+
+/** Asks the processor, and checks what it decided; its garbage is deleted also when it fails. */
+const decide = <Self, S, A, E>(
+  batch: Batch<Self, S, A, E>,
+  events: ReadonlyArray<Event<A>>
+): Effect.Effect<Mutation<S, A, E>, E | StoreError, Datastore> =>
+  Effect.gen(function*() {
+    const { loaded, processor, recipient } = batch
+    const ids = new Set(events.map(({ id }) => id))
+    const check = (mutation: Mutation<S, A, E>) => {
+      const problem = misuse(mutation, ids)
+      if (problem === undefined) return Effect.void
+      return Effect.die(new Error(`prepareMutation of ${recipient.key}: ${problem}`))
+    }
+    const mutation = yield* Effect.catch(
+      processor.prepareMutation(events, loaded.state, recipient),
+      (failure): Effect.Effect<never, E | StoreError, Datastore> => {
+        if (!isPrepareFailure<E | StoreError, A>(failure)) return Effect.fail(failure)
+        return check({ transitions: [], garbage: failure.garbage }).pipe(
+          Effect.andThen(Effect.exit(deleteGarbage(batch, failure.garbage))),
+          Effect.andThen(Effect.fail(failure.error))
+        )
+      }
+    )
+    yield* check(mutation)
+    return mutation
+  })
+
+const deleteGarbage = <Self, S, A, E>(
+  { listing, recipient }: Batch<Self, S, A, E>,
+  garbage: ReadonlyArray<Event<A>> = []
+): Effect.Effect<void, DatastoreError, Datastore> =>
+  garbage.length === 0 ? Effect.void : Effect.gen(function*() {
+    yield* deleteUnchanged(yield* Datastore, garbage.map(({ id }) => listing.snapshots.get(id)!))
+    yield* Metrics.update(Metrics.eventsRemoved, recipient.monitoringString, garbage.length)
+  })
+
+/** Round 2: everything that the transitions do, in one commit. // E3 */
+const land = <Self, S, A, E>(
+  { listing, loaded, processor, recipient, set }: Batch<Self, S, A, E>,
+  transitions: ReadonlyArray<Transition<S, A, E>>
+) => {
+  const body = Effect.gen(function*() {
+    yield* checkEVersion(processor, recipient, loaded)
+    const op = yield* DsSet.beginPop(set, listing)
+    for (const { events = [], sideEffect } of transitions) {
+      if (sideEffect !== undefined) yield* sideEffect
+      for (const { id } of events) op.pop(id) // E2: a failed pop shows as a changed head, in the commit
+    }
+    const state = transitions[transitions.length - 1]!.transitionTo
+    if (isChanged(loaded.state, state)) {
+      yield* processor.saveState(state, (loaded.eversion + 1) as EVersion, recipient)
+    }
+    yield* DsSet.finishPop(op)
+  })
+  return Metrics.timed(Metrics.commitDuration, recipient.monitoringString, transact(body, loaded.remembered))
+}
+
+/** E1: the commit expects all that `loadState` looked up, or `fetchEVersion` reads the version again. */
+const checkEVersion = <Self, S, A, E>(
+  processor: Processor<Self, S, A, E>,
+  recipient: Recipient<Self>,
+  { eversion, remembered }: Loaded<S>
+) =>
+  Effect.gen(function*() {
+    if (processor.fetchEVersion === undefined) {
+      const transaction = yield* Transaction.Transaction
+      for (const snapshot of remembered.values()) Transaction.recordRead(transaction, snapshot)
+      return
+    }
+    const actual = yield* processor.fetchEVersion(recipient)
+    if (actual !== eversion) {
+      return yield* new ContentionError({ reason: new EVersionChanged({ expected: eversion, actual }) })
+    }
+  })

@@ -1,0 +1,43 @@
+/**
+ * What a processor decided, checked and stripped of what does nothing.
+ */
+import * as Equal from "effect/Equal"
+import type { Event, Mutation, Transition } from "../Processor.ts"
+
+/** Whether two states differ: by identity first, then by value. */
+export const isChanged = (self: unknown, that: unknown): boolean => !Object.is(self, that) && !Equal.equals(self, that)
+
+/** Drops transitions that have no events, no effects and lead to the state that is there already. */
+export const withoutNoops = <S, A, E>(
+  transitions: ReadonlyArray<Transition<S, A, E>>,
+  state: S
+): ReadonlyArray<Transition<S, A, E>> => {
+  let current = state
+  return transitions.filter((transition) => {
+    const isNoop = (transition.events === undefined || transition.events.length === 0) &&
+      transition.sideEffect === undefined && transition.postProcess === undefined &&
+      !isChanged(current, transition.transitionTo)
+    if (!isNoop) current = transition.transitionTo
+    return !isNoop
+  })
+}
+
+/**
+ * What is wrong with a decision, or `undefined`: it may use events of the batch only, each of them once.
+ */
+export const misuse = <S, A, E>(mutation: Mutation<S, A, E>, batch: ReadonlySet<string>): string | undefined => {
+  const used = new Set<string>()
+  const check = (events: ReadonlyArray<Event<A>> | undefined, where: string): string | undefined => {
+    for (const { id } of events ?? []) {
+      if (!batch.has(id)) return `${where} names event ${JSON.stringify(id)}, which is not in this batch`
+      if (used.has(id)) return `${where} names event ${JSON.stringify(id)}, which was used before`
+      used.add(id)
+    }
+    return undefined
+  }
+  for (const [index, { events }] of mutation.transitions.entries()) {
+    const problem = check(events, `transition ${index}`)
+    if (problem !== undefined) return problem
+  }
+  return check(mutation.garbage, "garbage")
+}
