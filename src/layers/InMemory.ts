@@ -1,0 +1,421 @@
+/**
+ * Datastore in memory: the reference semantics of `Backend`, for tests, examples and trying things out.
+ *
+ * Everything that a real Datastore decides is decided here in its plainest form: one map of entities with versions, one
+ * logical server clock, and an index per kind in key order. Every operation takes effect at one instant of that clock.
+ * Limits and errors are those of the service. Nothing survives the process.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Backend from "../Backend.ts"
+import * as Datastore from "../Datastore.ts"
+import * as Entity from "../Entity.ts"
+import {
+  AlreadyExists,
+  ContentionError,
+  DatastoreError,
+  type DatastoreReason,
+  EntityChanged,
+  InvalidArgument,
+  NotFound
+} from "../EventboxError.ts"
+import * as Key from "../Key.ts"
+import { SortedRows } from "./internal/sortedRows.ts"
+
+/** Bytes that one commit may have. Source: Datastore limits, "Maximum size for a transaction", 10 MiB. */
+const maxCommitBytes = 10 * 1024 * 1024
+
+/**
+ * What a store held at one moment, for {@link Store.restore}; immutable, and usable any number of times.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StoreSnapshot {
+  readonly "~eventbox/layers/InMemory/StoreSnapshot": unknown
+}
+
+/**
+ * A database in memory: a {@link Backend.Backend} and what tests need beside it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Store {
+  /** Give it to as many `Datastore` services as there are processes to play. */
+  readonly backend: Backend.Backend
+  /** How many entities there are. */
+  readonly size: Effect.Effect<number>
+  /** Every entity as one line of readable text, in key order: key, version, time of the last change, properties. */
+  readonly dump: Effect.Effect<string>
+  /** Remembers everything: entities, versions, the server clock. O(entities). */
+  readonly snapshot: Effect.Effect<StoreSnapshot>
+  /** Goes back to what was saved, here or in another store; versions and times then repeat. O(entities). */
+  readonly restore: (snapshot: StoreSnapshot) => Effect.Effect<void>
+}
+
+/**
+ * The store behind {@link layerControlled}.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class InMemory extends Context.Service<InMemory, Store>()("eventbox/layers/InMemory") {}
+
+/**
+ * Makes an empty store.
+ *
+ * **When to use**
+ *
+ * To let several `Datastore` services, each playing a process of its own, share one database, or to drive a backend
+ * directly.
+ *
+ * **Example** (Two processes over one database)
+ *
+ * ```ts
+ * import { Datastore } from "effect-eventbox"
+ * import * as InMemory from "effect-eventbox/layers/InMemory"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* InMemory.makeStore
+ *   const first = Datastore.layer(Effect.succeed(store.backend))
+ *   const second = Datastore.layer(Effect.succeed(store.backend))
+ *   return [first, second]
+ * })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeStore: Effect.Effect<Store> = Effect.sync(() => {
+  let state = new State()
+  return {
+    backend: {
+      lookup: (keys) => atInstant(() => state, (now) => lookup(now, keys)),
+      query: (query) => atInstant(() => state, (now) => runQuery(now, query)),
+      commit: (request) => atInstant(() => state, (now) => commit(now, request)),
+      limits: { commitBytes: maxCommitBytes }
+    },
+    size: Effect.sync(() => state.rows.size),
+    dump: Effect.sync(() => dump(state)),
+    snapshot: Effect.sync(() => state.copy() as unknown as StoreSnapshot),
+    restore: (snapshot) =>
+      Effect.sync(() => {
+        state = (snapshot as unknown as State).copy()
+      })
+  }
+})
+
+/**
+ * Makes the backend of an empty store, for `Datastore.layer`.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeBackend: Effect.Effect<Backend.Backend> = Effect.map(makeStore, (store) => store.backend)
+
+/**
+ * Provides `Datastore` with an empty store.
+ *
+ * **Gotchas**
+ *
+ * A layer is built once per program, so everything that is given this constant shares one store, as processes share a
+ * database. Use `Layer.fresh(InMemory.layer)` for a store apart.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Datastore.Datastore> = Datastore.layer(makeBackend)
+
+/**
+ * Provides `Datastore` with an empty store, and the store itself as {@link InMemory}, to look into and to turn back.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerControlled: Layer.Layer<Datastore.Datastore | InMemory> = Layer.provideMerge(
+  Datastore.layer(InMemory.useSync((store) => store.backend)),
+  Layer.effect(InMemory, makeStore)
+)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// State: rows by key, the same rows by kind in key order, the clock, the last version
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** One stored entity. Its `entity` belongs to the store: it is copied on its way in and out, and never changed. */
+interface Row {
+  readonly key: Key.Key
+  entity: Entity.Entity
+  version: Backend.Version
+  updateTime: Backend.Timestamp
+}
+
+class State {
+  readonly rows = new Map<string, Row>()
+  readonly kinds = new Map<string, SortedRows<Row>>()
+  /** Of the last commit; plain numbers, since 2^53 microseconds last until the year 2255. */
+  version = 0
+  micros = 0
+
+  /** The instant of the next operation: later than every one before, and not behind the clock of the process. */
+  tick(millis: number): Backend.Timestamp {
+    this.micros = Math.max(this.micros + 1, Math.floor(millis * 1_000))
+    return BigInt(this.micros)
+  }
+
+  add(row: Row): void {
+    this.rows.set(row.key.toString(), row)
+    let rows = this.kinds.get(row.key.kind)
+    if (rows === undefined) this.kinds.set(row.key.kind, rows = new SortedRows())
+    rows.insert(row)
+  }
+
+  remove(row: Row): void {
+    this.rows.delete(row.key.toString())
+    this.kinds.get(row.key.kind)!.remove(row)
+  }
+
+  copy(): State {
+    const copy = new State()
+    for (const rows of this.kinds.values()) {
+      for (const row of rows.between(() => true, () => false, Infinity)) copy.add({ ...row })
+    }
+    copy.version = this.version
+    copy.micros = this.micros
+    return copy
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The three operations
+// ---------------------------------------------------------------------------------------------------------------------
+
+interface Instant {
+  readonly state: State
+  readonly time: Backend.Timestamp
+}
+
+/** Runs an operation at one instant: nothing else happens between its first read and its last write. */
+const atInstant = <A, E>(state: () => State, run: (now: Instant) => Result.Result<A, E>): Effect.Effect<A, E> =>
+  Clock.clockWith((clock) => {
+    const at = state()
+    return Effect.fromResult(run({ state: at, time: at.tick(clock.currentTimeMillisUnsafe()) }))
+  })
+
+type Answer<A> = Result.Result<A, DatastoreError>
+
+const lookup = ({ state }: Instant, keys: ReadonlyArray<Key.Key>): Answer<ReadonlyArray<Backend.Snapshot>> => {
+  const snapshots: Array<Backend.Snapshot> = []
+  for (const key of keys) {
+    const row = state.rows.get(key.toString())
+    // A key that names a row was checked when that was written.
+    const problem = row === undefined ? Key.checkPath(key.path) : undefined
+    if (problem !== undefined) return refuse("lookup", new InvalidArgument({ detail: problem }), key)
+    snapshots.push(row === undefined ? absent(key) : present(row, false))
+  }
+  return Result.succeed(snapshots)
+}
+
+const absent = (key: Key.Key): Backend.Snapshot => ({
+  key,
+  entity: Option.none(),
+  version: zero,
+  updateTime: zero
+})
+
+const zero = BigInt(0)
+
+const present = ({ entity, key, updateTime, version }: Row, keysOnly: boolean): Backend.Snapshot => ({
+  key,
+  entity: Option.some(keysOnly ? { key, properties: {}, unindexed: "all" } : copyEntity(entity)),
+  version,
+  updateTime
+})
+
+const runQuery = ({ state, time }: Instant, query: Backend.Query): Answer<Backend.QueryResult> => {
+  const { ancestor, from, keysOnly = false, kind, limit = Infinity, to } = query
+  if (limit < 1 || Number.isNaN(limit)) {
+    return refuse("query", new InvalidArgument({ detail: `a limit is at least 1, got ${limit}` }), ancestor)
+  }
+  const rows = state.kinds.get(kind)?.between(
+    (key) =>
+      (from === undefined || Key.Order(key, from.key) >= (from.inclusive ? 0 : 1)) &&
+      (ancestor === undefined || Key.Order(key, ancestor) >= 0),
+    (key) =>
+      (to !== undefined && Key.Order(key, to.key) >= (to.inclusive ? 1 : 0)) ||
+      (ancestor !== undefined && Key.Order(key, ancestor) > 0 && !Key.isWithin(key, ancestor)),
+    limit
+  )
+  return Result.succeed({ results: rows?.map((row) => present(row, keysOnly)) ?? [], readTime: time })
+}
+
+const commit = (
+  { state, time }: Instant,
+  { expected, mutations }: Backend.CommitRequest
+): Result.Result<void, ContentionError | DatastoreError> => {
+  const invalid = checkRequest(state, mutations, expected)
+  if (invalid !== undefined) return invalid
+  // Expectations come before existence: an insert whose key was expected to be absent is contention, not AlreadyExists.
+  const changed = expected.filter(({ key, version }) => (state.rows.get(key.toString())?.version ?? zero) !== version)
+  if (changed.length > 0) {
+    return Result.fail(new ContentionError({ reason: new EntityChanged({ keys: changed.map(({ key }) => key) }) }))
+  }
+  for (const mutation of mutations) {
+    const key = Backend.mutationKey(mutation)
+    const exists = state.rows.has(key.toString())
+    if (mutation._tag === "Insert" && exists) return refuse("commit", new AlreadyExists({ detail: "" }), key)
+    if (mutation._tag === "Update" && !exists) return refuse("commit", new NotFound({ detail: "no such entity" }), key)
+  }
+  const version = BigInt(++state.version)
+  for (const mutation of mutations) apply(state, mutation, version, time)
+  return Result.void
+}
+
+const apply = (state: State, mutation: Backend.Mutation, version: Backend.Version, updateTime: Backend.Timestamp) => {
+  const row = state.rows.get(Backend.mutationKey(mutation).toString())
+  if (mutation._tag === "Delete") {
+    if (row !== undefined) state.remove(row)
+    return
+  }
+  const entity = copyEntity(mutation.entity)
+  if (row === undefined) {
+    state.add({ key: entity.key, entity, version, updateTime })
+  } else if (!sameEntity(row.entity, entity)) {
+    row.entity = entity
+    row.version = version
+    row.updateTime = updateTime
+  }
+}
+
+const checkRequest = (
+  state: State,
+  mutations: ReadonlyArray<Backend.Mutation>,
+  expected: ReadonlyArray<Backend.Snapshot>
+): Answer<never> | undefined => {
+  let bytes = 0
+  for (const mutation of mutations) {
+    const key = Backend.mutationKey(mutation)
+    const problem = state.rows.has(key.toString()) ? undefined : Key.checkPath(key.path)
+    if (problem !== undefined) return invalid(problem, key)
+    if (mutation._tag === "Delete") {
+      bytes += Key.sizeBytes(key)
+      continue
+    }
+    const wrong = Entity.check(mutation.entity)
+    if (wrong !== undefined) {
+      return invalid(wrong.property === "" ? wrong.reason : `property ${wrong.property}: ${wrong.reason}`, key)
+    }
+    bytes += Entity.sizeBytes(mutation.entity)
+  }
+  if (bytes > maxCommitBytes) return invalid(`a commit has at most ${maxCommitBytes} bytes, this one has ${bytes}`)
+  const twice = firstRepeated(mutations.map(Backend.mutationKey))
+  if (twice !== undefined) return invalid("at most one mutation per key", twice)
+  const twiceExpected = firstRepeated(expected.map(({ key }) => key))
+  return twiceExpected === undefined ? undefined : invalid("at most one expectation per key", twiceExpected)
+}
+
+const invalid = (detail: string, key?: Key.Key): Answer<never> => refuse("commit", new InvalidArgument({ detail }), key)
+
+const firstRepeated = (keys: ReadonlyArray<Key.Key>): Key.Key | undefined => {
+  if (keys.length < 2) return undefined
+  const seen = new Set<string>()
+  return keys.find((key) => seen.size === seen.add(key.toString()).size)
+}
+
+const refuse = (operation: string, reason: DatastoreReason, key: Key.Key | undefined): Answer<never> =>
+  Result.fail(new DatastoreError({ operation, reason, ...(key === undefined ? {} : { keys: [key] }) }))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Entities on their way in and out
+// ---------------------------------------------------------------------------------------------------------------------
+
+const copyEntity = ({ key, properties, unindexed }: Entity.Entity): Entity.Entity => ({
+  key,
+  properties: copyRecord(properties),
+  unindexed
+})
+
+const copyRecord = (record: Entity.Properties): Entity.Properties => {
+  const copy: Record<string, Entity.Value> = {}
+  for (const name of Object.keys(record)) copy[name] = copyValue(record[name]!)
+  return copy
+}
+
+/** A value in the form in which it is read back, sharing nothing that a caller could change. */
+const copyValue = (value: Entity.Value): Entity.Value => {
+  if (typeof value !== "object" || value === null) return Entity.canonicalScalar(value)
+  if (value instanceof Uint8Array) return copyBytes(value)
+  if (Array.isArray(value)) return value.map(copyValue)
+  return Entity.isRecord(value) ? copyRecord(value) : Entity.canonicalScalar(value)
+}
+
+/** Small blobs share their memory in slabs, as Node's buffers do: a buffer of its own costs 20 times as much. */
+const copyBytes = (bytes: Uint8Array): Uint8Array => {
+  if (bytes.length > slabBytes / 4) return new Uint8Array(bytes)
+  if (slabUsed + bytes.length > slabBytes) {
+    slab = new Uint8Array(slabBytes)
+    slabUsed = 0
+  }
+  const copy = slab.subarray(slabUsed, slabUsed += bytes.length)
+  copy.set(bytes)
+  return copy
+}
+
+const slabBytes = 16 * 1024
+let slab = new Uint8Array(slabBytes)
+let slabUsed = 0
+
+const sameEntity = (self: Entity.Entity, that: Entity.Entity): boolean =>
+  Entity.sameProperties(self.properties, that.properties) &&
+  (self.unindexed === that.unindexed || sameFlags(self.unindexed, that.unindexed, self.properties, ""))
+
+type Flags = Entity.Entity["unindexed"]
+
+/** Whether the same values are indexed; two entities may say so in different ways, such as "all" and every name. */
+const sameFlags = (self: Flags, that: Flags, record: Entity.Properties, path: string): boolean =>
+  Object.keys(record).every((name) => {
+    const at = path === "" ? name : `${path}.${name}`
+    const value = record[name]!
+    return Array.isArray(value)
+      ? value.every((element: Entity.Value) => sameValueFlags(self, that, element, at))
+      : sameValueFlags(self, that, value, at)
+  })
+
+const sameValueFlags = (self: Flags, that: Flags, value: Entity.Value, path: string): boolean =>
+  Entity.isRecord(value)
+    ? sameFlags(self, that, value, path)
+    : Entity.isUnindexed(self, path) === Entity.isUnindexed(that, path)
+
+const dump = (state: State): string =>
+  Array.from(state.rows.values())
+    .toSorted((a, b) => Key.Order(a.key, b.key))
+    .map(({ entity, key, updateTime, version }) => `${key} v${version} @${updateTime} ${show(entity.properties)}`)
+    .join("\n")
+
+const show = (value: Entity.Value): string => {
+  if (typeof value === "bigint") return `${value}n`
+  if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value)
+  if (typeof value !== "object" || value === null) return JSON.stringify(value)
+  if (value instanceof Uint8Array) return `blob(${value.length}) ${showBytes(value)}`
+  if (value instanceof Entity.Double) return `double(${show(value.value)})`
+  if (value instanceof Entity.TimestampValue) return `timestamp(${value.micros})`
+  if (value instanceof Entity.Opaque) return `opaque(${value.kind})`
+  if (Array.isArray(value)) return `[${value.map(show).join(", ")}]`
+  if (!Entity.isRecord(value)) return String(value)
+  return `{${Object.keys(value).map((name) => `${name}: ${show(value[name]!)}`).join(", ")}}`
+}
+
+/** The start of a blob: as text when it is printable, in hexadecimal otherwise. */
+const showBytes = (bytes: Uint8Array): string => {
+  const start = bytes.subarray(0, 60)
+  const more = bytes.length > start.length ? "…" : ""
+  if (start.every((byte) => byte >= 0x20 && byte < 0x7f)) return JSON.stringify(String.fromCharCode(...start)) + more
+  return Array.from(start, (byte) => byte.toString(16).padStart(2, "0")).join("") + more
+}
