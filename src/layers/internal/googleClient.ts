@@ -1,0 +1,305 @@
+/**
+ * The generated client `v1.DatastoreClient` of `@google-cloud/datastore`: loading it, connecting it, calling it, closing it.
+ *
+ * The client brings the channel, the credentials and the headers. Its retries are turned off, since commits must be sent
+ * once and reads are retried by us, and requests and responses pass through it as bytes (see `protoWire.ts` for why): the
+ * methods of its gRPC stub are replaced by ones that neither encode nor decode.
+ */
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import { createRequire } from "node:module"
+import { type DatastoreError, FailedPrecondition, Unauthenticated, Unavailable } from "../../EventboxError.ts"
+import { Code, makeError, type RpcFailure } from "./googleErrors.ts"
+
+/** Names of the RPCs, as the stub and as `datastore.proto` spell them. */
+const rpcNames = {
+  lookup: "Lookup",
+  runQuery: "RunQuery",
+  commit: "Commit",
+  beginTransaction: "BeginTransaction",
+  rollback: "Rollback"
+} as const
+
+export type Method = keyof typeof rpcNames
+
+export interface ClientSettings {
+  readonly projectId: string | undefined
+  readonly databaseId: string | undefined
+  /** A service that is reached with TLS and credentials. */
+  readonly endpoint: string | undefined
+  /** An emulator, reached without either. */
+  readonly emulatorHost: string | undefined
+  readonly keyFilename: string | undefined
+  readonly credentials:
+    | { readonly clientEmail: string; readonly privateKey: string | Redacted.Redacted<string> }
+    | undefined
+  readonly clientOptions: Readonly<Record<string, unknown>> | undefined
+  readonly onRpc: ((method: string) => void) | undefined
+  /** Larger requests are refused before they are sent. */
+  readonly maxRequestBytes: number
+}
+
+/** An open client. */
+export interface Client {
+  readonly projectId: string
+  /** Sends a request once; an interrupted call is cancelled at once. */
+  readonly call: (method: Method, request: Uint8Array, timeoutMillis: number) => Effect.Effect<Uint8Array, RpcFailure>
+  /** Sends a request once; interruption waits for the result. */
+  readonly callToEnd: (method: Method, request: Uint8Array, timeoutMillis: number) => Effect.Effect<Uint8Array, RpcFailure>
+}
+
+// The parts of the generated client and its stub that are used here.
+type Callback = (error: unknown, response?: Uint8Array) => void
+type StubMethod = ((request: Request, metadata: unknown, options: unknown, callback: Callback) => unknown) & {
+  readonly path: string
+}
+type Stub = { [Name in Method]: StubMethod } & {
+  readonly makeUnaryRequest: (
+    path: string,
+    serialize: (request: Request) => Uint8Array,
+    deserialize: (response: Uint8Array) => Uint8Array,
+    request: Request,
+    metadata: unknown,
+    options: unknown,
+    callback: Callback
+  ) => unknown
+}
+interface AuthClient {
+  readonly getRequestHeaders: (url: string) => Promise<unknown>
+}
+type GeneratedClient = {
+  readonly [Name in Method]: (request: Request, options: unknown, callback: Callback) => void
+} & {
+  readonly auth: { readonly getClient: () => Promise<AuthClient> }
+  readonly getProjectId: () => Promise<string>
+  readonly initialize: () => Promise<unknown>
+  readonly close: () => Promise<void>
+}
+type ClientConstructor = new(options: object, gax?: unknown) => GeneratedClient
+
+/** What the generated client makes its routing headers from, and the bytes that are sent. */
+class Request {
+  readonly projectId: string
+  readonly databaseId: string | undefined
+  readonly bytes: Uint8Array
+  constructor(projectId: string, databaseId: string | undefined, bytes: Uint8Array) {
+    this.projectId = projectId
+    this.databaseId = databaseId
+    this.bytes = bytes
+  }
+  /** The client's debug log prints requests as JSON. */
+  toJSON(): object {
+    return { projectId: this.projectId, databaseId: this.databaseId, sizeBytes: this.bytes.length }
+  }
+}
+
+/** The project of an emulator when none is named. */
+const emulatorProjectId = "eventbox-emulator"
+
+/** Opens a client; credentials are checked here, so that a missing login is one typed error. Closes it with the scope. */
+export const connect = (settings: ClientSettings): Effect.Effect<Client, DatastoreError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const Constructor = yield* load
+    const client = yield* attempt(() => new Constructor(clientOptions(settings), gaxFor(settings)))
+    if (settings.emulatorHost === undefined) yield* checkCredentials(client)
+    const projectId = settings.projectId ??
+      (settings.emulatorHost === undefined ? yield* detectProject(client) : emulatorProjectId)
+    const stub = yield* attempt(() => client.initialize() as Promise<Stub>)
+    const state = { closed: false }
+    yield* Effect.addFinalizer(() =>
+      Effect.promise(() => {
+        state.closed = true
+        return client.close()
+      })
+    )
+    passBytes(stub, settings.onRpc)
+    return makeClient(client, projectId, settings, state)
+  })
+
+const load: Effect.Effect<ClientConstructor, DatastoreError> = Effect.tryPromise({
+  try: async () => (await import("@google-cloud/datastore")).v1.DatastoreClient as unknown as ClientConstructor,
+  catch: (cause) => {
+    const detail = "cannot load the package @google-cloud/datastore; install it: npm install @google-cloud/datastore"
+    return makeError("connect", new FailedPrecondition({ detail, cause }))
+  }
+})
+
+const clientOptions = (settings: ClientSettings): object => {
+  const { credentials, emulatorHost, endpoint, keyFilename, projectId } = settings
+  const address = emulatorHost ?? endpoint
+  return {
+    // Only what is set: the client takes an undefined option for a given one.
+    ...(projectId === undefined ? {} : { projectId }),
+    ...(address === undefined ? {} : splitAddress(address)),
+    ...(keyFilename === undefined ? {} : { keyFilename }),
+    ...(credentials === undefined ? {} : {
+      credentials: {
+        client_email: credentials.clientEmail,
+        private_key: typeof credentials.privateKey === "string"
+          ? credentials.privateKey
+          : Redacted.value(credentials.privateKey)
+      }
+    }),
+    ...(emulatorHost === undefined ? {} : {
+      sslCreds: gax().grpc.credentials.createInsecure(),
+      // Otherwise the client asks the metadata server for it, for up to 3 s.
+      universeDomain: "googleapis.com"
+    }),
+    fallback: false,
+    // Node's default of 64 KiB makes a large response wait for one round trip per window.
+    "grpc-node.flow_control_window": 8 * 1_024 * 1_024,
+    ...settings.clientOptions
+  }
+}
+
+/** Host and port of `host`, `host:port`, `[::1]:port` or a URL of these. */
+const splitAddress = (address: string): { readonly apiEndpoint: string; readonly port?: number } => {
+  const bare = address.trim().replace(/^[a-z]+:\/\//i, "").replace(/\/.*$/, "")
+  const found = /^(.*):(\d+)$/.exec(bare)
+  return found === null ? { apiEndpoint: bare } : { apiEndpoint: found[1]!, port: Number(found[2]) }
+}
+
+interface Gax {
+  readonly grpc: { readonly credentials: { readonly createInsecure: () => unknown } }
+}
+
+/** The `google-gax` of the client: channel credentials must be made by the same copy of gRPC that uses them. */
+const gax = (): Gax =>
+  createRequire(createRequire(import.meta.url).resolve("@google-cloud/datastore"))("google-gax") as Gax
+
+const gaxFor = (settings: ClientSettings): Gax | undefined => settings.emulatorHost === undefined ? undefined : gax()
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Credentials and project
+// ---------------------------------------------------------------------------------------------------------------------
+
+const checkCredentials = (client: GeneratedClient): Effect.Effect<void, DatastoreError> =>
+  Effect.tryPromise({
+    try: async () => {
+      const auth = await client.auth.getClient()
+      // Loading credentials does not use them: only a token, or a signed one of a key file, shows that they work.
+      await auth.getRequestHeaders("https://datastore.googleapis.com/")
+    },
+    catch: (cause) => makeError("connect", credentialsReason(cause))
+  }).pipe(
+    Effect.timeoutOrElse({
+      duration: "20 seconds",
+      orElse: () => Effect.fail(makeError("connect", new Unavailable({ detail: "no answer to the request for a token" })))
+    }),
+    Effect.asVoid
+  )
+
+/** The cause itself is dropped: errors of the login flow carry requests, and those carry secrets. */
+const credentialsReason = (cause: unknown): Unauthenticated | Unavailable => {
+  const code = codeOf(cause)
+  const cleaned = new Error(codeText(cause, code))
+  if (typeof code === "string" && networkCodes.has(code)) {
+    return new Unavailable({ detail: `cannot reach the token server: ${cleaned.message}`, cause: cleaned })
+  }
+  return new Unauthenticated({
+    detail: `${cleaned.message}; log in with \`gcloud auth application-default login\`, or name a key file in ` +
+      "`keyFilename` or GOOGLE_APPLICATION_CREDENTIALS, or set DATASTORE_EMULATOR_HOST",
+    cause: cleaned
+  })
+}
+
+const networkCodes = new Set(["ENOTFOUND", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EAI_AGAIN", "EHOSTUNREACH"])
+
+const codeOf = (cause: unknown): unknown =>
+  typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
+
+const codeText = (cause: unknown, code: unknown): string => {
+  // The parser quotes a piece of the text that it could not read.
+  if (cause instanceof SyntaxError) return "the key file is not valid JSON"
+  const message = cause instanceof Error ? cause.message : "the credentials cannot be used"
+  return typeof code === "string" && !message.includes(code) ? `${code}: ${message}` : message
+}
+
+const detectProject = (client: GeneratedClient): Effect.Effect<string, DatastoreError> =>
+  Effect.tryPromise({
+    try: () => client.getProjectId(),
+    catch: () => {
+      const detail = "no project was found; give `projectId` or set GOOGLE_CLOUD_PROJECT"
+      return makeError("connect", new FailedPrecondition({ detail }))
+    }
+  })
+
+const attempt = <A>(evaluate: () => A | Promise<A>): Effect.Effect<A, DatastoreError> =>
+  Effect.tryPromise({
+    try: async () => evaluate(),
+    catch: (cause) => {
+      const detail = cause instanceof Error ? cause.message : String(cause)
+      return makeError("connect", new FailedPrecondition({ detail: `cannot set up the client: ${detail}` }))
+    }
+  })
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Calls
+// ---------------------------------------------------------------------------------------------------------------------
+
+const passBytes = (stub: Stub, onRpc: ((method: string) => void) | undefined): void => {
+  for (const method of Object.keys(rpcNames) as Array<Method>) {
+    const { path } = stub[method]
+    stub[method] = Object.assign<StubMethod, object>(
+      ((request, metadata, options, callback) => {
+        onRpc?.(rpcNames[method])
+        return stub.makeUnaryRequest(path, bytesOf, same, request, metadata, options, callback)
+      }) as StubMethod,
+      { path }
+    )
+  }
+}
+
+const bytesOf = (request: Request): Uint8Array => request.bytes
+const same = (response: Uint8Array): Uint8Array => response
+
+const makeClient = (
+  client: GeneratedClient,
+  projectId: string,
+  settings: ClientSettings,
+  state: { readonly closed: boolean }
+): Client => {
+  const send = (
+    method: Method,
+    bytes: Uint8Array,
+    timeoutMillis: number,
+    signal: AbortSignal | undefined,
+    resume: (result: Effect.Effect<Uint8Array, RpcFailure>) => void
+  ): void => {
+    const refused = refuse(bytes, settings.maxRequestBytes, state.closed)
+    if (refused !== undefined) return resume(Effect.fail(refused))
+    const request = new Request(projectId, settings.databaseId, bytes)
+    const options = { timeout: timeoutMillis, retry: null, ...(signal === undefined ? {} : { signal }) }
+    client[method](request, options, (error, response) => {
+      resume(response !== undefined && response !== null ? Effect.succeed(response) : Effect.fail(toFailure(error)))
+    })
+  }
+  return {
+    projectId,
+    call: (method, request, timeoutMillis) =>
+      Effect.callback((resume, signal) => send(method, request, timeoutMillis, signal, resume)),
+    callToEnd: (method, request, timeoutMillis) =>
+      Effect.uninterruptible(
+        Effect.callback((resume) => send(method, request, timeoutMillis, undefined, resume))
+      )
+  }
+}
+
+const refuse = (request: Uint8Array, maxBytes: number, closed: boolean): RpcFailure | undefined => {
+  const failure = { cause: undefined, sent: false }
+  if (closed) return { ...failure, code: undefined, detail: "the layer is closed" }
+  if (request.length <= maxBytes) return undefined
+  const detail = `a request has at most ${maxBytes} bytes, this one has ${request.length}; send less at once`
+  return { ...failure, code: Code.invalidArgument, detail }
+}
+
+const toFailure = (error: unknown): RpcFailure => {
+  const code = codeOf(error)
+  const detail = typeof error === "object" && error !== null && "details" in error && typeof error.details === "string"
+    ? error.details
+    : error instanceof Error
+    ? error.message
+    : String(error)
+  return { code: typeof code === "number" ? code : undefined, detail, cause: error, sent: true }
+}

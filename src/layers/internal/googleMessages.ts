@@ -1,0 +1,281 @@
+/**
+ * Requests and responses of the Datastore service in wire form (`google/datastore/v1/datastore.proto` and `query.proto`).
+ */
+import type { Bound, Query, Timestamp, Version } from "../../Backend.ts"
+import type { Entity } from "../../Entity.ts"
+import type { Key } from "../../Key.ts"
+import { readTimestamp, writeEntity, writeTimestamp } from "./googleEntity.ts"
+import { type Partition, readKey, writeKey } from "./googleKey.ts"
+import { WireReader, WireWriter } from "./protoWire.ts"
+
+/** How a read is done: strongly consistent and alone, inside a transaction, or as of an earlier moment. */
+export type ReadOptions =
+  | { readonly _tag: "Strong" }
+  | { readonly _tag: "Transaction"; readonly id: Uint8Array }
+  | { readonly _tag: "ReadTime"; readonly micros: Timestamp }
+
+export const strong: ReadOptions = { _tag: "Strong" }
+
+/** A mutation as the service takes it; a version makes the whole commit fail unless the entity still has it. */
+export interface WireMutation {
+  readonly operation:
+    | { readonly _tag: "Insert" | "Update" | "Upsert"; readonly entity: Entity }
+    /** Writes an `Entity` message as it is. */
+    | { readonly _tag: "Unchanged"; readonly message: Uint8Array }
+    | { readonly _tag: "Delete"; readonly key: Key }
+  readonly baseVersion: Version | undefined
+}
+
+/** One entity of a response. */
+export interface EntityResult {
+  /** The `Entity` message, a view of the response; only its key for a missing one. */
+  readonly message: Uint8Array
+  readonly version: Version
+  readonly updateTime: Timestamp
+}
+
+export interface LookupResponse {
+  readonly found: ReadonlyArray<EntityResult>
+  readonly missing: ReadonlyArray<EntityResult>
+  readonly deferred: ReadonlyArray<Key>
+  readonly readTime: Timestamp
+}
+
+export interface RunQueryResponse {
+  readonly results: ReadonlyArray<EntityResult>
+  readonly endCursor: Uint8Array
+  readonly finished: boolean
+  readonly readTime: Timestamp
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Requests, written in reverse: see WireWriter
+// ---------------------------------------------------------------------------------------------------------------------
+
+export const lookupRequest = (partition: Partition, keys: ReadonlyArray<Key>, options: ReadOptions): Buffer => {
+  const writer = new WireWriter(64 + keys.length * 64)
+  writeHeader(writer, partition)
+  for (let index = keys.length - 1; index >= 0; index--) writeKey(writer, 3, keys[index]!, partition)
+  writeReadOptions(writer, options)
+  return writer.finish()
+}
+
+export const runQueryRequest = (
+  partition: Partition,
+  query: Query,
+  from: { readonly cursor: Uint8Array; readonly limit: number | undefined }
+): Buffer => {
+  const writer = new WireWriter(512)
+  writeHeader(writer, partition)
+  const mark = writer.written
+  if (from.limit !== undefined) {
+    const wrapper = writer.written
+    writer.varint(1, from.limit)
+    writer.message(12, wrapper)
+  }
+  if (from.cursor.length > 0) writer.bytes(7, from.cursor)
+  writeNamed(writer, 5, "__key__", () => writer.varint(2, ascending))
+  writeFilters(writer, query, partition)
+  const kind = writer.written
+  writer.string(1, query.kind)
+  writer.message(3, kind)
+  if (query.keysOnly === true) writeNamed(writer, 2, "__key__", () => {})
+  writer.message(3, mark)
+  writer.bytes(2, partition.bytes)
+  writeReadOptions(writer, strong)
+  return writer.finish()
+}
+
+/** A commit of its own, or the end of a transaction. */
+export const commitRequest = (
+  partition: Partition,
+  mutations: ReadonlyArray<WireMutation>,
+  transaction: Uint8Array | undefined
+): Buffer => {
+  const writer = new WireWriter(1_024)
+  if (transaction === undefined) writeReadWrite(writer)
+  writeHeader(writer, partition)
+  for (let index = mutations.length - 1; index >= 0; index--) writeMutation(writer, mutations[index]!, partition)
+  writer.varint(5, transactional)
+  if (transaction !== undefined) writer.bytes(1, transaction)
+  return writer.finish()
+}
+
+export const beginTransactionRequest = (partition: Partition): Buffer => {
+  const writer = new WireWriter(128)
+  writeReadWrite(writer)
+  writeHeader(writer, partition)
+  return writer.finish()
+}
+
+export const rollbackRequest = (partition: Partition, transaction: Uint8Array): Buffer => {
+  const writer = new WireWriter(128)
+  writeHeader(writer, partition)
+  writer.bytes(1, transaction)
+  return writer.finish()
+}
+
+const writeHeader = (writer: WireWriter, { databaseId, projectId }: Partition): void => {
+  if (databaseId !== "") writer.string(9, databaseId)
+  writer.string(8, projectId)
+}
+
+/** `TransactionOptions { read_write {} }`, for a commit and for the begin of a transaction under the same number. */
+const writeReadWrite = (writer: WireWriter): void => {
+  const mark = writer.written
+  writer.bytes(1, empty)
+  writer.message(10, mark)
+}
+
+const writeReadOptions = (writer: WireWriter, options: ReadOptions): void => {
+  if (options._tag === "Strong") return
+  const mark = writer.written
+  if (options._tag === "Transaction") writer.bytes(2, options.id)
+  else writeTimestamp(writer, 4, options.micros)
+  writer.message(1, mark)
+}
+
+const writeMutation = (writer: WireWriter, { baseVersion, operation }: WireMutation, partition: Partition): void => {
+  const mark = writer.written
+  if (baseVersion !== undefined) {
+    writer.varint(10, failOnConflict)
+    writer.varint(8, baseVersion)
+  }
+  switch (operation._tag) {
+    case "Insert":
+    case "Update":
+    case "Upsert":
+      writeEntity(writer, entityField[operation._tag], operation.entity, partition)
+      break
+    case "Unchanged":
+      writer.bytes(entityField.Update, operation.message)
+      break
+    case "Delete":
+      writeKey(writer, 7, operation.key, partition)
+  }
+  writer.message(6, mark)
+}
+
+const entityField = { Insert: 4, Update: 5, Upsert: 6 } as const
+
+/** A message whose field 1 is a `PropertyReference`. */
+const writeNamed = (writer: WireWriter, field: number, property: string, more: () => void): void => {
+  const mark = writer.written
+  more()
+  const reference = writer.written
+  writer.string(2, property)
+  writer.message(1, reference)
+  writer.message(field, mark)
+}
+
+/** Ancestor and key range as one `CompositeFilter`. */
+const writeFilters = (writer: WireWriter, { ancestor, from, to }: Query, partition: Partition): void => {
+  if (ancestor === undefined && from === undefined && to === undefined) return
+  const mark = writer.written
+  const filter = (operator: number, key: Key) => {
+    const start = writer.written
+    writeNamed(writer, 2, "__key__", () => {
+      const value = writer.written
+      writeKey(writer, 5, key, partition)
+      writer.message(3, value)
+      writer.varint(2, operator)
+    })
+    writer.message(2, start)
+  }
+  const bound = ({ inclusive, key }: Bound, operators: { readonly open: number; readonly closed: number }) =>
+    filter(inclusive ? operators.closed : operators.open, key)
+  if (to !== undefined) bound(to, { open: lessThan, closed: lessThanOrEqual })
+  if (from !== undefined) bound(from, { open: greaterThan, closed: greaterThanOrEqual })
+  if (ancestor !== undefined) filter(hasAncestor, ancestor)
+  writer.varint(1, and)
+  writer.message(1, mark)
+  writer.message(4, mark)
+}
+
+const empty = new Uint8Array(0)
+
+// Numbers of enums.
+const transactional = 1
+const failOnConflict = 3
+const ascending = 1
+const and = 1
+const lessThan = 1
+const lessThanOrEqual = 2
+const greaterThan = 3
+const greaterThanOrEqual = 4
+const hasAncestor = 11
+const notFinished = 1
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Responses
+// ---------------------------------------------------------------------------------------------------------------------
+
+export const readLookupResponse = (bytes: Uint8Array): LookupResponse => {
+  const reader = new WireReader(bytes)
+  const found: Array<EntityResult> = []
+  const missing: Array<EntityResult> = []
+  const deferred: Array<Key> = []
+  let readTime = zero
+  while (reader.next()) {
+    if (reader.field === 1) found.push(readResult(reader))
+    else if (reader.field === 2) missing.push(readResult(reader))
+    else if (reader.field === 3) deferred.push(readKey(reader))
+    else if (reader.field === 7) readTime = readTimestamp(reader)
+    else reader.skip()
+  }
+  return { found, missing, deferred, readTime }
+}
+
+export const readRunQueryResponse = (bytes: Uint8Array): RunQueryResponse => {
+  const reader = new WireReader(bytes)
+  let batch: RunQueryResponse = { results: [], endCursor: empty, finished: true, readTime: zero }
+  while (reader.next()) {
+    if (reader.field === 1) batch = readBatch(reader)
+    else reader.skip()
+  }
+  return batch
+}
+
+const readBatch = (reader: WireReader): RunQueryResponse => {
+  const results: Array<EntityResult> = []
+  let endCursor: Uint8Array = empty
+  let finished = true
+  let readTime = zero
+  const outer = reader.enter()
+  while (reader.next()) {
+    if (reader.field === 2) results.push(readResult(reader))
+    else if (reader.field === 4) endCursor = reader.view()
+    else if (reader.field === 5) finished = reader.integer() !== notFinished
+    else if (reader.field === 8) readTime = readTimestamp(reader)
+    else reader.skip()
+  }
+  reader.leave(outer)
+  return { results, endCursor, finished, readTime }
+}
+
+export const readBeginTransactionResponse = (bytes: Uint8Array): Uint8Array => {
+  const reader = new WireReader(bytes)
+  let id: Uint8Array = empty
+  while (reader.next()) {
+    if (reader.field === 1) id = reader.view()
+    else reader.skip()
+  }
+  return id
+}
+
+const readResult = (reader: WireReader): EntityResult => {
+  let message: Uint8Array = empty
+  let version = zero
+  let updateTime = zero
+  const outer = reader.enter()
+  while (reader.next()) {
+    if (reader.field === 1) message = reader.view()
+    else if (reader.field === 4) version = BigInt(reader.integer())
+    else if (reader.field === 5) updateTime = readTimestamp(reader)
+    else reader.skip()
+  }
+  reader.leave(outer)
+  return { message, version, updateTime }
+}
+
+const zero = BigInt(0)

@@ -1,0 +1,215 @@
+/**
+ * Lookups and queries: retried, and followed until they are complete.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type { Query, QueryResult, Snapshot, Timestamp } from "../../Backend.ts"
+import { type DatastoreError, Internal, InvalidArgument } from "../../EventboxError.ts"
+import type { Key } from "../../Key.ts"
+import type { Client, Method } from "./googleClient.ts"
+import { isTransient, makeError, type RpcFailure, toError } from "./googleErrors.ts"
+import { keyOfEntity, type Partition } from "./googleKey.ts"
+import {
+  type EntityResult,
+  type LookupResponse,
+  lookupRequest,
+  type ReadOptions,
+  readLookupResponse,
+  readRunQueryResponse,
+  type RunQueryResponse,
+  runQueryRequest,
+  strong
+} from "./googleMessages.ts"
+import { GoogleSnapshot } from "./googleSnapshot.ts"
+
+/** What every operation of one backend needs. */
+export interface Connection {
+  readonly client: Client
+  readonly partition: Partition
+  /** How long a read may take in all, its retries included. */
+  readonly readDeadlineMillis: number
+  readonly commitDeadlineMillis: number
+}
+
+/** Keys in one RPC. Source: Datastore limits, "keys per lookup". */
+const maxLookupKeys = 1_000
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Lookups
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Reads distinct keys: one snapshot per key, in their order. Each thousand of them is one consistent read. */
+export const lookup = (
+  connection: Connection,
+  keys: ReadonlyArray<Key>
+): Effect.Effect<ReadonlyArray<Snapshot>, DatastoreError> => {
+  const send: Send<DatastoreError> = (request) => retrying(connection, "lookup", "lookup", request, keys)
+  if (keys.length === 0) return Effect.succeed([])
+  if (keys.length <= maxLookupKeys) return lookupWith(connection.partition, keys, strong, send)
+  const chunks: Array<ReadonlyArray<Key>> = []
+  for (let from = 0; from < keys.length; from += maxLookupKeys) chunks.push(keys.slice(from, from + maxLookupKeys))
+  return Effect.map(
+    Effect.forEach(chunks, (chunk) => lookupWith(connection.partition, chunk, strong, send), { concurrency: 4 }),
+    (parts) => parts.flat()
+  )
+}
+
+type Send<E> = (request: Uint8Array) => Effect.Effect<Uint8Array, E>
+
+/**
+ * One lookup, and further ones for the keys that the server deferred. Those read as of the moment of the first, so that
+ * together they are one consistent read; inside a transaction they are that anyway.
+ */
+export const lookupWith = <E>(
+  partition: Partition,
+  keys: ReadonlyArray<Key>,
+  options: ReadOptions,
+  send: Send<E>
+): Effect.Effect<ReadonlyArray<Snapshot>, E | DatastoreError> =>
+  Effect.gen(function*() {
+    const found = new Map<string, Snapshot>()
+    let pending = keys
+    let reading = options
+    while (true) {
+      const bytes = yield* send(lookupRequest(partition, pending, reading))
+      const response = yield* decode("lookup", () => readLookupResponse(bytes))
+      for (const snapshot of yield* decode("lookup", () => snapshotsOf(response, partition))) {
+        found.set(snapshot.key.toString(), snapshot)
+      }
+      if (response.deferred.length === 0) break
+      if (response.deferred.length >= pending.length) return yield* unreadable("lookup", "it deferred every key")
+      pending = response.deferred
+      if (reading._tag === "Strong") {
+        if (response.readTime === zero) return yield* unreadable("lookup", "it does not say as of when it read")
+        reading = { _tag: "ReadTime", micros: response.readTime }
+      }
+    }
+    const snapshots: Array<Snapshot> = []
+    for (const key of keys) {
+      const snapshot = found.get(key.toString())
+      if (snapshot === undefined) return yield* unreadable("lookup", `it said nothing about ${key}`)
+      snapshots.push(snapshot)
+    }
+    return snapshots
+  })
+
+const snapshotsOf = ({ found, missing }: LookupResponse, partition: Partition): Array<Snapshot> => {
+  const snapshots = found.map((result) => present(result, partition, false))
+  for (const { message, version } of missing) {
+    const key = keyOf(message)
+    snapshots.push(new GoogleSnapshot({ key, version, updateTime: zero, message: undefined, partition, keysOnly: false }))
+  }
+  return snapshots
+}
+
+const present = ({ message, updateTime, version }: EntityResult, partition: Partition, keysOnly: boolean): Snapshot => {
+  const key = keyOf(message)
+  if (!keysOnly && (version === zero || updateTime === zero)) {
+    throw new Error(`no version or no time of ${key}; only Firestore in Datastore mode reports them`)
+  }
+  return new GoogleSnapshot({ key, version, updateTime, message, partition, keysOnly })
+}
+
+const keyOf = (message: Uint8Array): Key => {
+  const key = keyOfEntity(message)
+  if (key === undefined) throw new Error("an entity without a key")
+  return key
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Queries
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Runs a query to its end, batch by batch; `readTime` is the oldest of theirs. */
+export const runQuery = (connection: Connection, query: Query): Effect.Effect<QueryResult, DatastoreError> =>
+  Effect.gen(function*() {
+    const { limit } = query
+    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 1)) {
+      return yield* Effect.fail(
+        makeError("query", new InvalidArgument({ detail: `a limit is a positive integer, got ${limit}` }))
+      )
+    }
+    const results: Array<Snapshot> = []
+    let readTime: Timestamp | undefined
+    let cursor: Uint8Array = new Uint8Array(0)
+    while (true) {
+      // The service takes limits of 31 bits.
+      const rest = limit === undefined ? undefined : Math.min(limit - results.length, maxLimit)
+      const batch = yield* runBatch(connection, query, { cursor, limit: rest })
+      yield* decode("query", () => {
+        for (const result of batch.results) {
+          results.push(present(result, connection.partition, query.keysOnly === true))
+        }
+      })
+      if (readTime === undefined || batch.readTime < readTime) readTime = batch.readTime
+      if (batch.finished || results.length === limit) return { results, readTime }
+      if (batch.endCursor.length === 0 || (batch.results.length === 0 && sameBytes(batch.endCursor, cursor))) {
+        return yield* unreadable("query", "an unfinished batch does not say where to go on")
+      }
+      cursor = batch.endCursor
+    }
+  })
+
+const maxLimit = 0x7fff_ffff
+
+const runBatch = (
+  connection: Connection,
+  query: Query,
+  from: { readonly cursor: Uint8Array; readonly limit: number | undefined }
+): Effect.Effect<RunQueryResponse, DatastoreError> =>
+  Effect.gen(function*() {
+    const request = runQueryRequest(connection.partition, query, from)
+    const bytes = yield* retrying(connection, "query", "runQuery", request)
+    const batch = yield* decode("query", () => readRunQueryResponse(bytes))
+    return batch.readTime > zero ? batch : yield* unreadable("query", "it does not say as of when it read")
+  })
+
+const sameBytes = (self: Uint8Array, that: Uint8Array): boolean => Buffer.compare(self, that) === 0
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Retries
+// ---------------------------------------------------------------------------------------------------------------------
+
+/** Sends a read until it succeeds, fails for good, or its time is over; the last failure is the result. */
+export const retrying = (
+  connection: Connection,
+  operation: string,
+  method: Method,
+  request: Uint8Array,
+  keys?: ReadonlyArray<Key>
+): Effect.Effect<Uint8Array, DatastoreError> => {
+  const total = connection.readDeadlineMillis
+  return Effect.flatMap(Clock.currentTimeMillis, (start) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      // Half of the time at most for one attempt: when its response was lost, there is time for another.
+      connection.client.call(method, request, Math.max(1, Math.min(total - (now - start), total / 2)))).pipe(
+        Effect.retry(($) => $(backoff(total))),
+        Effect.mapError((failure) => toError(operation, failure, keys))
+      ))
+}
+
+/** Pauses of 50 ms, twice as long each time, up to 5 s, jittered; none that would end after the time. */
+const backoff = (totalMillis: number) =>
+  Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
+    Schedule.setInputType<RpcFailure>(),
+    Schedule.jittered,
+    Schedule.while(({ attempt, duration, elapsed, input }) =>
+      isTransient(input, attempt) && elapsed + Duration.toMillis(duration) < totalMillis
+    )
+  )
+
+const decode = <A>(operation: string, evaluate: () => A): Effect.Effect<A, DatastoreError> =>
+  Effect.try({
+    try: evaluate,
+    catch: (cause) => {
+      const detail = `the response cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`
+      return makeError(operation, new Internal({ detail, cause }))
+    }
+  })
+
+const unreadable = (operation: string, detail: string): Effect.Effect<never, DatastoreError> =>
+  Effect.fail(makeError(operation, new Internal({ detail: `the response cannot be used: ${detail}` })))
+
+const zero = BigInt(0)
