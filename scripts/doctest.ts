@@ -56,7 +56,9 @@ export interface Summary {
   readonly skipped: number
 }
 
-/** Checks the examples of files, given as path and text; `folder` must lie in the project, so that its name resolves. */
+/**
+ * Checks the examples of files, given as path and text; `folder` must lie in the project, so that its name resolves.
+ */
 export const doctest = async (files: ReadonlyMap<string, string>, folder: string): Promise<Summary> => {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })

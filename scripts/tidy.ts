@@ -2,13 +2,15 @@
  * Makes the house style a test: what the linter, the formatter and the compiler cannot see.
  *
  * Code: banned words, file and function length, width of comments. `src`: doc comments of every export. Pages: one
- * title, links that lead somewhere. Everything: no leftover markers.
+ * title, links that lead somewhere. Everything: no leftover markers. `--fix` wraps comments first.
  */
-import { extname } from "node:path"
+import { writeFileSync } from "node:fs"
+import { extname, join } from "node:path"
 import { listFiles, parse, type Problem, projectRoot, readText, report } from "./source.ts"
 import { checkBans, checkFunctions, checkSize } from "./tidy/code.ts"
 import { checkDocs } from "./tidy/docs.ts"
 import { checkPage } from "./tidy/markdown.ts"
+import { wrapComments } from "./tidy/wrap.ts"
 
 const textFiles = new Set([".ts", ".js", ".mjs", ".json", ".md", ".sh", ".yml", ".yaml"])
 
@@ -58,7 +60,17 @@ export const tidy = (root: string): { readonly problems: ReadonlyArray<Problem>;
   return { problems, files: checked.length }
 }
 
+/** Wraps the comments of all code below `root`. */
+export const fix = (root: string): void => {
+  for (const path of listFiles(root).filter((one) => extname(one) === ".ts")) {
+    const text = readText(root, path)
+    const wrapped = wrapComments(text)
+    if (wrapped !== text) writeFileSync(join(root, path), wrapped)
+  }
+}
+
 if (import.meta.main) {
+  if (process.argv.includes("--fix")) fix(projectRoot)
   const { files, problems } = tidy(projectRoot)
   report("tidy", problems, `${files} files`)
 }

@@ -115,7 +115,7 @@ export type Mutation =
  */
 export interface CommitRequest {
   readonly mutations: ReadonlyArray<Mutation>
-  /** What must still be true; also of keys that are not written. Only snapshots that this backend made. */
+  /** What must still be true; also of keys that are not written. Only snapshots of this backend, none of `keysOnly`. */
   readonly expected: ReadonlyArray<Snapshot>
 }
 
@@ -124,9 +124,9 @@ export interface CommitRequest {
  *
  * **Details**
  *
- * Keys and entities that reach a backend were checked against the rules of `Key` and `Entity`. Reads are retried
- * inside; commits never are. Every operation may be interrupted; an interrupted commit waits for its result or reports
- * nothing.
+ * A backend refuses keys and entities that break the rules of `Key` and `Entity`, with `InvalidArgument` and before it
+ * sends anything. Reads are retried inside; commits never are. Every operation may be interrupted; an interrupted
+ * commit waits for its result or reports nothing.
  *
  * @category models
  * @since 0.1.0

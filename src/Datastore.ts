@@ -140,7 +140,7 @@ export const getAll = (
  * **Details**
  *
  * Strongly consistent, and not part of any transaction: dies inside one, because its result could not be validated by
- * the commit. Cost: 1 read per result (1 small operation with `keysOnly`), at least 1.
+ * the commit. Cost: 1 read per result (1 small operation with `keysOnly`).
  *
  * Fails with `DatastoreError` when the read failed after its retries. Dies when `limit` is not a positive integer.
  *

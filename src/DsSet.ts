@@ -246,7 +246,12 @@ export const list = (
   set: DsSet,
   options: {
     readonly maxItems: number
-    /** Where this series of listings stands, instead of the position that the process remembers. @internal */
+    /**
+     * Where this series of listings stands, instead of the position that the process remembers. Such a series ends at the
+     * end of the set, and does not wrap around.
+     *
+     * @internal
+     */
     readonly cursor?: Cursor | undefined
   }
 ): Effect.Effect<Listing, DatastoreError, Datastore> =>
@@ -263,12 +268,18 @@ export const list = (
     // The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between.
     const delayMillis = Duration.toMillis(yield* TombstonesDelay)
     const expiredBefore = (yield* Clock.currentTimeMillis) - delayMillis
+    // A deletion that ends while the reads are under way may leave its items in what they saw.
+    const deleting = new Set(memory.deleting)
     const [first, [head]] = yield* Effect.all([
-      readPage(datastore, parent, cursor.after, maxItems + memory.deleting.size),
+      readPage(datastore, parent, cursor.after, maxItems + deleting.size),
       readSnapshots([headKey(parent)])
     ], { concurrency: "unbounded" })
     const pops = yield* decodeHead(head!)
-    const seen = yield* collect({ datastore, parent, memory, cursor, maxItems, delayMillis, head: head!, pops }, first)
+    const wraps = options.cursor === undefined
+    const seen = yield* collect(
+      { datastore, parent, memory, deleting, cursor, wraps, maxItems, delayMillis, head: head!, pops },
+      first
+    )
     forgetIfEmpty(datastore, parent)
     const { hidden, ...rest } = seen
     const garbage = { set, ids: hidden.map(({ key }) => String(key.id)), snapshots: hidden }

@@ -33,7 +33,7 @@ import { decodeEvents, isTransient, runBatch } from "./internal/batch.ts"
 import { type Emission, makeItems } from "./internal/emission.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
 import type { Cursor } from "./internal/setMemory.ts"
-import type { Event, PostProcess, Recipient, ServiceClass } from "./Processor.ts"
+import type { Event, EVersion, PostProcess, Recipient, ServiceClass } from "./Processor.ts"
 import * as Transaction from "./Transaction.ts"
 
 export {
@@ -192,6 +192,23 @@ export const list = <Self, S, A, E>(
 const allItems = 1_000_000_000
 
 /**
+ * Loads the state of a recipient and its version, as the processor of the box does; for inspection and read paths.
+ *
+ * **Details**
+ *
+ * Cost and errors are those of the processor's `loadState`: for `entity`, 1 read, `StateDecodeError` for a stored state
+ * that does not fit the schema, and `DatastoreError` when the read failed after its retries.
+ *
+ * @category inspection
+ * @since 0.1.0
+ */
+export const loadState = <Self, S, A, E>(
+  box: ServiceClass<Self, any, S, A, E>,
+  recipient: Recipient<NoInfer<Self>>
+): Effect.Effect<{ readonly state: S; readonly eversion: EVersion }, E | StoreError, Self | Datastore> =>
+  Effect.flatMap(box, (processor) => processor.loadState(recipient))
+
+/**
  * Processes one batch of events: loads, decides, and lands state, side effects and the consumption of events together.
  *
  * **Details**
@@ -279,7 +296,7 @@ export const drain = <Self, S, A, E>(
       const { reachedEnd, ...summary } = yield* cycle(box, recipient, options, cursor)
       total = addSummaries(total, summary)
       if (summary.transitions > 0 || summary.garbage > 0) idle = false
-      if (reachedEnd && idle) return total
+      if (reachedEnd && idle) return { ...total, truncated: false }
     }
   })
 

@@ -199,7 +199,7 @@ export class AlreadyExists
 }
 
 /**
- * The project or database does not exist: fix the set-up.
+ * The project, the database, or the entity of an update does not exist: fix the set-up or the program.
  *
  * @category Datastore reasons
  * @since 0.1.0

@@ -37,8 +37,8 @@ const isDoc = (comment: Comment): boolean => comment.type === "Block" && comment
 /**
  * Extracts the programs of a page or module.
  *
- * A fence marked `ts` is a program. One marked `ts continued` goes on with the fence before it. One marked `ts no-check`
- * is left out and counted.
+ * A fence marked `ts` is a program. One marked `ts continued` goes on with the fence before it. One marked
+ * `ts no-check` is left out and counted.
  */
 export const extract = (file: string, text: string): Extracted => {
   const lines = linesOf(file, text)

@@ -24,9 +24,9 @@ interface Ban {
 export const bans: ReadonlyArray<Ban> = [
   { word: "Date", instead: "the Clock or DateTime module of effect", allowed: ["layers/"] },
   { word: "performance.*", instead: "Clock.currentTimeNanos", allowed: ["layers/"] },
-  { word: "Math.random", instead: "the Random service", allowed: [] },
-  { word: "crypto.randomUUID", instead: "the Ids reference", allowed: [] },
-  { word: "crypto.getRandomValues", instead: "the Ids reference", allowed: ["Ids.ts"] },
+  { word: "Math.random", instead: "the Random service", allowed: ["layers/"] },
+  { word: "crypto.randomUUID", instead: "the Ids reference", allowed: ["layers/"] },
+  { word: "crypto.getRandomValues", instead: "the Ids reference", allowed: ["Ids.ts", "layers/"] },
   { word: "setTimeout", instead: "Effect.sleep or Effect.timeout", allowed: ["layers/"] },
   { word: "setInterval", instead: "Effect.repeat with a Schedule", allowed: ["layers/"] },
   { word: "setImmediate", instead: "Effect.yieldNow", allowed: ["layers/"] },
@@ -108,15 +108,29 @@ export const checkFunctions = (module: Parsed): ReadonlyArray<Problem> => {
   return problems
 }
 
-/** Finds a file that is too long and comments that are too wide. A table or an address may be wide. */
+/** Whether a line is a comment that is too wide. A table or an address may be wide. */
+export const isTooWide = (line: string): boolean =>
+  line.length > maxCommentColumns && /^\s*(\*|\/\/|\/\*)/.test(line) && !/\|\s*$|https?:/.test(line)
+
+/** Tells line by line whether it belongs to an `// Output:` comment, which must stay as the program prints it. */
+export const outputTracker = (): (line: string) => boolean => {
+  let inOutput = false
+  return (line) => {
+    inOutput = /^\s*\/\/ Output:/.test(line) || (inOutput && /^\s*\/\//.test(line))
+    return inOutput
+  }
+}
+
+/** Finds a file that is too long and comments that are too wide. */
 export const checkSize = (module: Parsed): ReadonlyArray<Problem> => {
   const problems: Array<Problem> = []
   const lines = module.text.replace(/\n$/, "").split("\n")
   if (lines.length > maxFileLines) {
     problems.push({ file: module.path, line: 0, message: `file of ${lines.length} lines, at most ${maxFileLines}` })
   }
+  const isOutput = outputTracker()
   lines.forEach((line, index) => {
-    if (line.length <= maxCommentColumns || !/^\s*(\*|\/\/|\/\*)/.test(line) || /\|\s*$|https?:/.test(line)) return
+    if (isOutput(line) || !isTooWide(line)) return
     const message = `comment of ${line.length} columns, at most ${maxCommentColumns}`
     problems.push({ file: module.path, line: index + 1, message })
   })

@@ -184,7 +184,7 @@ const finish = <Self, S, A, E>(
       yield* countLanded(recipient, result.consumed)
     }
     // Nothing was left behind: the next listing starts where this one did.
-    if (result.consumed + result.garbage === events.length) listing.rewind()
+    if (events.length > 0 && result.consumed + result.garbage === events.length) listing.rewind()
     return result
   })
 

@@ -59,7 +59,11 @@ export const collect = (
     readonly datastore: Datastore["Service"]
     readonly parent: Key
     readonly memory: SetMemory
+    /** What was being deleted when the listing began. */
+    readonly deleting: ReadonlySet<string>
     readonly cursor: Cursor
+    /** Whether to begin again when nothing is left behind the cursor. */
+    readonly wraps: boolean
     readonly maxItems: number
     readonly delayMillis: number
     readonly head: Snapshot
@@ -68,7 +72,7 @@ export const collect = (
   first: Page
 ): Effect.Effect<Collected, DatastoreError> =>
   Effect.gen(function*() {
-    const { cursor, datastore, head, maxItems, memory, parent } = options
+    const { cursor, datastore, head, maxItems, memory, parent, wraps } = options
     const view = makeView(options)
     let page = first
     let fromBeginning = first.after === undefined
@@ -83,7 +87,7 @@ export const collect = (
       if (!page.reachedEnd) {
         const last = String(page.result.results[page.result.results.length - 1]!.key.id)
         page = yield* readPage(datastore, parent, last, maxItems - view.items.length + memory.deleting.size)
-      } else if (!fromBeginning && view.items.length === 0) {
+      } else if (wraps && !fromBeginning && view.items.length === 0) {
         // Nothing was left after the place where the last listing ended: wrap around.
         fromBeginning = true
         page = yield* readPage(datastore, parent, undefined, maxItems + memory.deleting.size)
@@ -112,6 +116,7 @@ export const collect = (
 /** Sorts the items of pages into visible and hidden ones. */
 const makeView = (options: {
   readonly memory: SetMemory
+  readonly deleting: ReadonlySet<string>
   readonly maxItems: number
   readonly delayMillis: number
   readonly pops: ReadonlyArray<Pop>
@@ -132,7 +137,7 @@ const makeView = (options: {
         const snapshot = page.result.results[index]!
         view.present.push(item.id) // E4: an ignored item still counts as present
         const tombstone = tombstones.get(item.id)
-        if (options.memory.deleting.has(item.id)) continue
+        if (options.deleting.has(item.id) || options.memory.deleting.has(item.id)) continue
         // An addition that was first tried within the delay after the pop is a retry; a later one is a new item.
         if (tombstone !== undefined && item.atMillis <= tombstone + options.delayMillis) {
           view.hidden.set(item.id, snapshot)

@@ -166,6 +166,10 @@ export const layer: Layer.Layer<Datastore.Datastore | Recorder, never, Datastore
 /**
  * Counts sequential waits: the longest chain of operations each of which started after the one before had ended.
  *
+ * **Details**
+ *
+ * Operations that are still running do not count: nobody has waited for them, as for the deletes after a batch.
+ *
  * @category accessors
  * @since 0.1.0
  */
@@ -173,7 +177,8 @@ export const rounds = (operations: ReadonlyArray<Operation>): number => {
   // Taking the earliest end first gives a longest chain of disjoint intervals.
   let count = 0
   let free = -1
-  for (const { end, start } of operations.toSorted((a, b) => a.end - b.end)) {
+  const ended = operations.filter(({ outcome }) => outcome !== "Running")
+  for (const { end, start } of ended.toSorted((a, b) => a.end - b.end)) {
     if (start < free) continue
     count++
     free = end

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { checkCode, checkLeftovers } from "../../scripts/tidy.ts"
 import { bans } from "../../scripts/tidy/code.ts"
 import { checkPage } from "../../scripts/tidy/markdown.ts"
+import { wrapComments } from "../../scripts/tidy/wrap.ts"
 
 const header = "/**\n * A module.\n *\n * @since 0.1.0\n */\n"
 
@@ -51,7 +52,8 @@ describe("tidy: code", () => {
   })
 
   it("lets a layer use what only layers may", () => {
-    assert.deepStrictEqual(messagesOf("const d = new Date()\nsetTimeout(() => 0, 1)\n", "src/layers/Some.ts"), [])
+    const code = "const d = new Date()\nsetTimeout(() => 0, Math.random())\n"
+    assert.deepStrictEqual(messagesOf(code, "src/layers/Some.ts"), [])
     assert.strictEqual(messagesOf("console.log(1)", "src/layers/Some.ts").length, 1)
   })
 
@@ -85,10 +87,56 @@ describe("tidy: code", () => {
     assert.deepStrictEqual(messagesOf(`// | ${"x".repeat(120)} |\n// https://${"x".repeat(120)}\n`), [])
   })
 
+  it("lets the output of an example be as wide as it is", () => {
+    const output = `// Output:\n// ${"x".repeat(130)}\n`
+    assert.deepStrictEqual(messagesOf(output), [])
+    assert.strictEqual(messagesOf(`${output}const y = 1\n// ${"x".repeat(130)}\n`).length, 1)
+  })
+
   it("finds leftover markers", () => {
     const marker = ["TO", "DO"].join("")
     assert.deepStrictEqual(checkLeftovers("a.md", `one\n${marker}: two\n`).map(({ line }) => line), [2])
     assert.deepStrictEqual(checkLeftovers("a.md", `one ${marker.toLowerCase()} two`), [])
+  })
+})
+
+describe("tidy: wrap", () => {
+  const wide = `${"x".repeat(60)} ${"y".repeat(60)} zz`
+
+  it("moves what sticks out to the next line of the paragraph", () => {
+    const source = `/**\n * ${wide}\n * and more.\n *\n * Other.\n */\n`
+    const wrapped = `/**\n * ${"x".repeat(60)}\n * ${"y".repeat(60)} zz and more.\n *\n * Other.\n */\n`
+    assert.strictEqual(wrapComments(source), wrapped)
+  })
+
+  it("opens a line of its own before anything that does not go on", () => {
+    for (const after of [" *", " * @since 0.1.0", " * - item", " * **Details**", " */"]) {
+      const wrapped = ` * ${"x".repeat(60)}\n * ${"y".repeat(60)} zz\n${after}\n`
+      assert.strictEqual(wrapComments(` * ${wide}\n${after}\n`), wrapped)
+    }
+  })
+
+  it("keeps the hang of list items, and opens comments of one line", () => {
+    assert.strictEqual(wrapComments(` * - ${wide}\n`), ` * - ${"x".repeat(60)}\n *   ${"y".repeat(60)} zz\n`)
+    const opened = `/**\n * ${"x".repeat(60)}\n * ${"y".repeat(60)} zz\n */\n`
+    assert.strictEqual(wrapComments(`/** ${wide} */\n`), opened)
+  })
+
+  it("does not break a code span", () => {
+    const span = `\`${"y".repeat(55)} z\``
+    assert.strictEqual(wrapComments(`// ${"x".repeat(60)} ${span}\n`), `// ${"x".repeat(60)}\n// ${span}\n`)
+  })
+
+  it("leaves code, tables, fences, outputs and long words alone", () => {
+    const kept = [
+      `// Output: ${wide}\n// ${wide}`,
+      `const text = "${wide}"`,
+      ` * | ${wide} |`,
+      ` * \`\`\`ts\n * ${wide}\n * \`\`\``,
+      `// ${"x".repeat(130)}`,
+      `// short`
+    ]
+    for (const source of kept) assert.strictEqual(wrapComments(source), source)
   })
 })
 

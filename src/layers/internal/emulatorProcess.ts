@@ -100,7 +100,10 @@ export const startProcess = async (options: {
   const output = tail(child)
   const ended = new Promise<string>((done) => {
     child.once("error", (error) => done(explainSpawn(error, options.java)))
-    child.once("exit", (code, signal) => done(explainExit(code, signal, output())))
+    const explain = (code: number | null, signal: string | null) => done(explainExit(code, signal, output()))
+    child.once("close", explain)
+    // What it printed may come a little later; a process of its own may keep the pipe open for ever.
+    child.once("exit", (code, signal) => setTimeout(() => explain(code, signal), 500).unref())
   })
   const guard = child.pid === undefined ? undefined : startGuard(child.pid)
   const stop = async (): Promise<void> => {

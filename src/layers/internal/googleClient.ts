@@ -6,11 +6,11 @@
  * methods of its gRPC stub are replaced by ones that neither encode nor decode.
  */
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { createRequire } from "node:module"
-import { type DatastoreError, FailedPrecondition, Unauthenticated, Unavailable } from "../../EventboxError.ts"
+import { type DatastoreError, FailedPrecondition } from "../../EventboxError.ts"
 import { Code, makeError, type RpcFailure } from "./googleErrors.ts"
+import { type AuthLibrary, checkLogin, detectProject, type Login, type LoginSettings, makeLogin } from "./googleLogin.ts"
 
 /** Names of the RPCs, as the stub and as `datastore.proto` spell them. */
 const rpcNames = {
@@ -21,19 +21,17 @@ const rpcNames = {
   rollback: "Rollback"
 } as const
 
+/** An RPC, as the stub spells it. */
 export type Method = keyof typeof rpcNames
 
-export interface ClientSettings {
+/** Where to connect to, as whom, and how. */
+export interface ClientSettings extends LoginSettings {
   readonly projectId: string | undefined
   readonly databaseId: string | undefined
   /** A service that is reached with TLS and credentials. */
   readonly endpoint: string | undefined
   /** An emulator, reached without either. */
   readonly emulatorHost: string | undefined
-  readonly keyFilename: string | undefined
-  readonly credentials:
-    | { readonly clientEmail: string; readonly privateKey: string | Redacted.Redacted<string> }
-    | undefined
   readonly clientOptions: Readonly<Record<string, unknown>> | undefined
   readonly onRpc: ((method: string) => void) | undefined
   /** Larger requests are refused before they are sent. */
@@ -101,10 +99,12 @@ const emulatorProjectId = "eventbox-emulator"
 export const connect = (settings: ClientSettings): Effect.Effect<Client, DatastoreError, Scope.Scope> =>
   Effect.gen(function*() {
     const Constructor = yield* load
-    const client = yield* attempt(() => new Constructor(clientOptions(settings), gaxFor(settings)))
-    if (settings.emulatorHost === undefined) yield* checkCredentials(client)
-    const projectId = settings.projectId ??
-      (settings.emulatorHost === undefined ? yield* detectProject(client) : emulatorProjectId)
+    const onEmulator = settings.emulatorHost !== undefined
+    const login = onEmulator ? noLogin : yield* makeLogin(settings, gax)
+    const client = yield* attempt(() => new Constructor(clientOptions(settings, login), onEmulator ? gax() : undefined))
+    if (!onEmulator) yield* checkLogin(client)
+    const projectId = settings.projectId ?? login.projectId ??
+      (onEmulator ? emulatorProjectId : yield* detectProject(client))
     const stub = yield* attempt(() => client.initialize() as Promise<Stub>)
     const state = { closed: false }
     yield* Effect.addFinalizer(() =>
@@ -125,31 +125,23 @@ const load: Effect.Effect<ClientConstructor, DatastoreError> = Effect.tryPromise
   }
 })
 
-const clientOptions = (settings: ClientSettings): object => {
-  const { credentials, emulatorHost, endpoint, keyFilename, projectId } = settings
+const noLogin: Login = { clientOptions: {}, projectId: undefined }
+
+const clientOptions = ({ clientOptions, emulatorHost, endpoint, projectId }: ClientSettings, login: Login): object => {
   const address = emulatorHost ?? endpoint
   return {
     // Only what is set: the client takes an undefined option for a given one.
     ...(projectId === undefined ? {} : { projectId }),
     ...(address === undefined ? {} : splitAddress(address)),
-    ...(keyFilename === undefined ? {} : { keyFilename }),
-    ...(credentials === undefined ? {} : {
-      credentials: {
-        client_email: credentials.clientEmail,
-        private_key: typeof credentials.privateKey === "string"
-          ? credentials.privateKey
-          : Redacted.value(credentials.privateKey)
-      }
-    }),
-    ...(emulatorHost === undefined ? {} : {
-      sslCreds: gax().grpc.credentials.createInsecure(),
-      // Otherwise the client asks the metadata server for it, for up to 3 s.
-      universeDomain: "googleapis.com"
-    }),
+    ...login.clientOptions,
+    // Without its universe the client asks the metadata server for it, for up to 3 s.
+    ...(emulatorHost === undefined
+      ? {}
+      : { sslCreds: gax().grpc.credentials.createInsecure(), universeDomain: "googleapis.com" }),
     fallback: false,
     // Node's default of 64 KiB makes a large response wait for one round trip per window.
     "grpc-node.flow_control_window": 8 * 1_024 * 1_024,
-    ...settings.clientOptions
+    ...clientOptions
   }
 }
 
@@ -160,70 +152,13 @@ const splitAddress = (address: string): { readonly apiEndpoint: string; readonly
   return found === null ? { apiEndpoint: bare } : { apiEndpoint: found[1]!, port: Number(found[2]) }
 }
 
-interface Gax {
+interface Gax extends AuthLibrary {
   readonly grpc: { readonly credentials: { readonly createInsecure: () => unknown } }
 }
 
-/** The `google-gax` of the client: channel credentials must be made by the same copy of gRPC that uses them. */
+/** The client's own copy of `google-gax`: credentials must be made by the copy of gRPC that uses them. */
 const gax = (): Gax =>
   createRequire(createRequire(import.meta.url).resolve("@google-cloud/datastore"))("google-gax") as Gax
-
-const gaxFor = (settings: ClientSettings): Gax | undefined => settings.emulatorHost === undefined ? undefined : gax()
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Credentials and project
-// ---------------------------------------------------------------------------------------------------------------------
-
-const checkCredentials = (client: GeneratedClient): Effect.Effect<void, DatastoreError> =>
-  Effect.tryPromise({
-    try: async () => {
-      const auth = await client.auth.getClient()
-      // Loading credentials does not use them: only a token, or a signed one of a key file, shows that they work.
-      await auth.getRequestHeaders("https://datastore.googleapis.com/")
-    },
-    catch: (cause) => makeError("connect", credentialsReason(cause))
-  }).pipe(
-    Effect.timeoutOrElse({
-      duration: "20 seconds",
-      orElse: () => Effect.fail(makeError("connect", new Unavailable({ detail: "no answer to the request for a token" })))
-    }),
-    Effect.asVoid
-  )
-
-/** The cause itself is dropped: errors of the login flow carry requests, and those carry secrets. */
-const credentialsReason = (cause: unknown): Unauthenticated | Unavailable => {
-  const code = codeOf(cause)
-  const cleaned = new Error(codeText(cause, code))
-  if (typeof code === "string" && networkCodes.has(code)) {
-    return new Unavailable({ detail: `cannot reach the token server: ${cleaned.message}`, cause: cleaned })
-  }
-  return new Unauthenticated({
-    detail: `${cleaned.message}; log in with \`gcloud auth application-default login\`, or name a key file in ` +
-      "`keyFilename` or GOOGLE_APPLICATION_CREDENTIALS, or set DATASTORE_EMULATOR_HOST",
-    cause: cleaned
-  })
-}
-
-const networkCodes = new Set(["ENOTFOUND", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EAI_AGAIN", "EHOSTUNREACH"])
-
-const codeOf = (cause: unknown): unknown =>
-  typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
-
-const codeText = (cause: unknown, code: unknown): string => {
-  // The parser quotes a piece of the text that it could not read.
-  if (cause instanceof SyntaxError) return "the key file is not valid JSON"
-  const message = cause instanceof Error ? cause.message : "the credentials cannot be used"
-  return typeof code === "string" && !message.includes(code) ? `${code}: ${message}` : message
-}
-
-const detectProject = (client: GeneratedClient): Effect.Effect<string, DatastoreError> =>
-  Effect.tryPromise({
-    try: () => client.getProjectId(),
-    catch: () => {
-      const detail = "no project was found; give `projectId` or set GOOGLE_CLOUD_PROJECT"
-      return makeError("connect", new FailedPrecondition({ detail }))
-    }
-  })
 
 const attempt = <A>(evaluate: () => A | Promise<A>): Effect.Effect<A, DatastoreError> =>
   Effect.tryPromise({
@@ -295,7 +230,7 @@ const refuse = (request: Uint8Array, maxBytes: number, closed: boolean): RpcFail
 }
 
 const toFailure = (error: unknown): RpcFailure => {
-  const code = codeOf(error)
+  const code = typeof error === "object" && error !== null && "code" in error ? error.code : undefined
   const detail = typeof error === "object" && error !== null && "details" in error && typeof error.details === "string"
     ? error.details
     : error instanceof Error
