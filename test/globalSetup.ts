@@ -1,0 +1,43 @@
+/**
+ * Starts one emulator for the whole run, if a test file of the run uses it, and gives its host to the tests.
+ *
+ * `DATASTORE_EMULATOR_HOST` names one that runs already. Where none can be had, the tests that need it are skipped, loudly;
+ * with `EVENTBOX_REQUIRE_EMULATOR=1` the run fails instead.
+ */
+import { Effect, Exit, Scope } from "effect"
+import { readFileSync } from "node:fs"
+import type { TestProject } from "vitest/node"
+import * as Emulator from "../src/layers/Emulator.ts"
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** Host and port of the emulator; empty when there is none. */
+    readonly emulatorHost: string
+  }
+}
+
+export const setup = async (project: TestProject): Promise<(() => Promise<void>) | undefined> => {
+  if (!(await isUsed(project))) {
+    project.provide("emulatorHost", "")
+    return undefined
+  }
+  const scope = Scope.makeUnsafe()
+  const started = await Effect.runPromise(Effect.result(Scope.provide(Emulator.start(), scope)))
+  if (started._tag === "Success") {
+    project.provide("emulatorHost", started.success.host)
+    return () => Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+  const asked = process.env["EVENTBOX_REQUIRE_EMULATOR"] === "1" || (process.env["DATASTORE_EMULATOR_HOST"] ?? "") !== ""
+  if (asked) throw started.failure
+  const line = "!".repeat(100)
+  console.error(`\n${line}\nSKIPPED: every test on the emulator.\n${started.failure.message}\n${line}\n`)
+  project.provide("emulatorHost", "")
+  return undefined
+}
+
+/** Whether a test file of this run asks for the emulator. The filter of the command line has no public name. */
+const isUsed = async (project: TestProject): Promise<boolean> => {
+  const { filenamePattern } = project.vitest as { readonly filenamePattern?: ReadonlyArray<string> | undefined }
+  const { testFiles } = await project.globTestFiles(filenamePattern === undefined ? undefined : [...filenamePattern])
+  return testFiles.some((file) => /\/utils\/emulator\.ts"/.test(readFileSync(file, "utf8")))
+}
