@@ -95,7 +95,7 @@ const compileUnder = async (folder: string, include: ReadonlyArray<string>, skip
       skipLibCheck
     }
     writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, include }))
-    // oxlint-disable-next-line no-await-in-loop -- both use the one configuration file
+    // One after the other: both use the one configuration file.
     const said = await compile(folder)
     const texts = said.map(({ file, line, text }) => `${file}:${line}: ${text}`)
     ensure(said.length === 0, `types under ${resolution.moduleResolution}:\n${texts.join("\n")}`)

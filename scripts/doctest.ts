@@ -72,7 +72,7 @@ export const doctest = async (files: ReadonlyMap<string, string>, folder: string
   const results: Array<ReadonlyArray<Problem>> = []
   const worker = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      // oxlint-disable-next-line no-await-in-loop -- one program per core at a time
+      // One program per core at a time.
       const problems = await runProgram(next, folder)
       if (problems !== undefined) results.push(problems)
     }

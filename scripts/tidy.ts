@@ -2,7 +2,7 @@
  * Makes the house style a test: what the linter, the formatter and the compiler cannot see.
  *
  * Code: banned words, file and function length, width of comments. `src`: doc comments of every export. Pages: one
- * title, links that lead somewhere. Everything: no leftover markers. `--fix` wraps comments first.
+ * title, links that lead somewhere. Everything: no leftover markers. `--fix` only wraps comments.
  */
 import { writeFileSync } from "node:fs"
 import { extname, join } from "node:path"
@@ -69,8 +69,9 @@ export const fix = (root: string): void => {
   }
 }
 
-if (import.meta.main) {
-  if (process.argv.includes("--fix")) fix(projectRoot)
+if (import.meta.main && process.argv.includes("--fix")) {
+  fix(projectRoot)
+} else if (import.meta.main) {
   const { files, problems } = tidy(projectRoot)
   report("tidy", problems, `${files} files`)
 }

@@ -130,7 +130,6 @@ const main = async (): Promise<void> => {
   for (const [path, text] of texts) writeFileSync(join(folder, path), text)
   const guards = [...texts].flatMap(([path, text]) => guardsOf(path, text))
   // One after the other: each changes the same copy.
-  // oxlint-disable-next-line no-await-in-loop
   for (const guard of guards) problems.push(...await checkGuard(guard, folder))
   const expected = [...texts.values()].reduce((sum, text) => sum + expectationsOf(text).expected.length, 0)
   report("typetest", problems, `${tests.length} files, ${expected} refusals, ${guards.length} guards`)

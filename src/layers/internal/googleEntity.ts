@@ -196,10 +196,8 @@ const readProperty = (from: Reading, above: string, into: Record<string, Entity.
     reader.skip()
   }
   if (value !== undefined) {
-    const end = reader.position
     reader.seek(value)
     into[name] = readValue(from, above === "" ? name : `${above}.${name}`)
-    reader.seek(end)
   }
   reader.leave(outer)
 }

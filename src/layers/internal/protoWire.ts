@@ -203,9 +203,9 @@ export class WireReader {
     return outer
   }
 
-  /** Leaves a submessage that was read to its end. */
+  /** Leaves a submessage: goes to its end. */
   leave(outer: number): void {
-    if (this.at !== this.end) throw new WireError(`a field ends at ${this.at}, beyond its message's end ${this.end}`)
+    this.at = this.end
     this.end = outer
   }
 
