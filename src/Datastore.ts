@@ -16,7 +16,15 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type { Backend, CommitRequest, Mutation, Query, QueryResult, Snapshot } from "./Backend.ts"
+import {
+  type Backend,
+  type CommitRequest,
+  type Mutation,
+  mutationKey,
+  type Query,
+  type QueryResult,
+  type Snapshot
+} from "./Backend.ts"
 import * as Entity from "./Entity.ts"
 import {
   ContentionError,
@@ -28,7 +36,7 @@ import {
   Unavailable
 } from "./EventboxError.ts"
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
-import type { Key } from "./Key.ts"
+import { isKey, type Key } from "./Key.ts"
 import * as Transaction from "./Transaction.ts"
 
 /**
@@ -174,8 +182,7 @@ export const query = (request: Query): Effect.Effect<QueryResult, DatastoreError
  */
 export const put = (
   entities: ReadonlyArray<Entity.Entity>
-): Effect.Effect<void, DatastoreError, Datastore> =>
-  write("put", entities.map((entity) => ({ _tag: "Upsert", entity })))
+): Effect.Effect<void, DatastoreError, Datastore> => write("put", entities, (entity) => ({ _tag: "Upsert", entity }))
 
 /**
  * Writes entities that must not exist yet.
@@ -190,8 +197,7 @@ export const put = (
  */
 export const insert = (
   entities: ReadonlyArray<Entity.Entity>
-): Effect.Effect<void, DatastoreError, Datastore> =>
-  write("insert", entities.map((entity) => ({ _tag: "Insert", entity })))
+): Effect.Effect<void, DatastoreError, Datastore> => write("insert", entities, (entity) => ({ _tag: "Insert", entity }))
 
 /**
  * Removes entities, if they exist. As {@link put} in all else. Cost: 1 delete per key.
@@ -201,7 +207,7 @@ export const insert = (
  */
 export const remove = (
   keys: ReadonlyArray<Key>
-): Effect.Effect<void, DatastoreError, Datastore> => write("remove", keys.map((key) => ({ _tag: "Delete", key })))
+): Effect.Effect<void, DatastoreError, Datastore> => write("remove", keys, (key) => ({ _tag: "Delete", key }))
 
 /**
  * Runs a body as one optimistic transaction: all its writes land together, or none.
@@ -288,6 +294,7 @@ export const snapshots = (
       transaction === undefined ? memory?.get(id) : transaction.reads.get(id) ?? transaction.remembered.get(id)
     const missing = new Map<string, Key>()
     for (const key of keys) {
+      if (!isKey(key)) return yield* Effect.die(new Error(`Datastore.get: ${String(key)} is not a Key; see Key.make`))
       const id = key.toString()
       if (known(id) === undefined) missing.set(id, key)
     }
@@ -396,11 +403,18 @@ export const chunksOf = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArra
   return chunks
 }
 
-const write = (
+const write = <A>(
   operation: string,
-  mutations: ReadonlyArray<Mutation>
+  items: ReadonlyArray<A>,
+  toMutation: (item: A) => Mutation
 ): Effect.Effect<void, DatastoreError, Datastore> =>
   Effect.gen(function*() {
+    if (!Array.isArray(items)) return yield* Effect.die(new Error(`Datastore.${operation} takes an array`))
+    const mutations = items.map(toMutation)
+    const stray = mutations.map(mutationKey).find((key) => !isKey(key))
+    if (stray !== undefined) {
+      return yield* Effect.die(new Error(`Datastore.${operation}: ${String(stray)} is not a Key; see Key.make`))
+    }
     const transaction = yield* Transaction.current
     const datastore = yield* Datastore
     const writes = transaction?.writes ?? new Map<string, Mutation>()

@@ -153,7 +153,7 @@ export const emit = <Self, S, A, E>(
  * **Details**
  *
  * As {@link emit}. Outside a transaction the events are sent in commits of at most 500 and below the size limit of a
- * commit, each atomic by itself; all values are checked before the first is sent. `id` gives the idempotency key of
+ * commit, each atomic by itself; all values are checked before the first is sent, and two with one id are refused. `id` gives the idempotency key of
  * each value; with it, a call that failed can be made again as a whole. Cost: 1 write per event.
  *
  * @category sending
@@ -184,10 +184,12 @@ export const list = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>
 ): Effect.Effect<ReadonlyArray<Event<A>>, DatastoreError | EventDecodeError, Datastore> =>
-  Effect.flatMap(
-    DsSet.list(DsSet.make({ parent: recipient.key }), { maxItems: allItems, cursor: { after: undefined } }),
-    (listing) => decodeEvents(box, recipient, listing)
-  )
+  Effect.gen(function*() {
+    yield* Transaction.refuseInside("Eventbox.list", "list before or after it")
+    const set = DsSet.make({ parent: recipient.key })
+    const listing = yield* DsSet.list(set, { maxItems: allItems, cursor: { after: undefined } })
+    return yield* decodeEvents(box, recipient, listing)
+  })
 
 const allItems = 1_000_000_000
 

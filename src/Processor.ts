@@ -405,15 +405,23 @@ const entityProcessor = <Self, S, A, E>(
       }),
     prepareMutation: options.prepareMutation,
     saveState: (state, eversion, { key }) =>
-      Effect.flatMap(encodeState(encode, state), (text) => saveEntity(key, text, eversion))
+      Effect.flatMap(encodeState(encode, state, key), (text) => saveEntity(key, text, eversion))
   }
 }
 
 /** A state that does not fit its own schema is a mistake of the processor, not a failure that a caller can act on. */
 const encodeState = <S>(
   encode: (state: S) => Effect.Effect<string, Schema.SchemaError>,
-  state: S
-): Effect.Effect<string> => Effect.orDie(encode(state))
+  state: S,
+  key: Key.Key
+): Effect.Effect<string> =>
+  Effect.catch(
+    encode(state),
+    (cause) =>
+      Effect.die(
+        new Error(`The new state of ${key} does not fit the state schema of its box: ${cause.message}`, { cause })
+      )
+  )
 
 const saveEntity = (
   key: Key.Key,

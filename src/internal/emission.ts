@@ -31,12 +31,16 @@ export const makeItems = <A>(
     const ids = yield* Ids
     const trace = yield* currentTrace
     const items: Array<Item> = []
+    const given = new Set<string>()
     for (const emission of emissions) {
       const value = yield* Effect.mapError(codec.encode(emission.value), (cause) =>
         new EventRejected({ recipient, reason: new Encode({ detail: cause.message, cause }) }))
       const id = emission.id ?? (yield* ids.next)
       const item: Item = { id, value, atMillis, trace }
-      const problem = checkItem(recipient, item, maxEntityBytes)
+      const problem = given.has(id)
+        ? new InvalidId({ id, detail: "given twice in one call, where the second would replace the first" })
+        : checkItem(recipient, item, maxEntityBytes)
+      given.add(id)
       if (problem !== undefined) {
         return yield* new EventRejected({ recipient, reason: problem })
       }
