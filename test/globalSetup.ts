@@ -1,8 +1,8 @@
 /**
  * Starts one emulator for the whole run, if a test file of the run uses it, and gives its host to the tests.
  *
- * `DATASTORE_EMULATOR_HOST` names one that runs already. Where none can be had, the tests that need it are skipped, loudly;
- * with `EVENTBOX_REQUIRE_EMULATOR=1` the run fails instead.
+ * `DATASTORE_EMULATOR_HOST` names one that runs already. Where none can be had, the tests that need it are skipped,
+ * loudly; with `EVENTBOX_REQUIRE_EMULATOR=1` the run fails instead.
  */
 import { Effect, Exit, Scope } from "effect"
 import { readFileSync } from "node:fs"
@@ -27,7 +27,8 @@ export const setup = async (project: TestProject): Promise<(() => Promise<void>)
     project.provide("emulatorHost", started.success.host)
     return () => Effect.runPromise(Scope.close(scope, Exit.void))
   }
-  const asked = process.env["EVENTBOX_REQUIRE_EMULATOR"] === "1" || (process.env["DATASTORE_EMULATOR_HOST"] ?? "") !== ""
+  const asked = process.env["EVENTBOX_REQUIRE_EMULATOR"] === "1" ||
+    (process.env["DATASTORE_EMULATOR_HOST"] ?? "") !== ""
   if (asked) throw started.failure
   const line = "!".repeat(100)
   console.error(`\n${line}\nSKIPPED: every test on the emulator.\n${started.failure.message}\n${line}\n`)

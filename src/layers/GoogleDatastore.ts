@@ -1,9 +1,9 @@
 /**
  * Firestore in Datastore mode, over the generated client of `@google-cloud/datastore`.
  *
- * Every write is one conditional commit: mode TRANSACTIONAL with a transaction of its own, expectations as versions on its
- * mutations. So a batch costs no RPC to begin a transaction, and no lock outlives a commit. Reads are retried here within
- * a bound, commits are sent once. The package is an optional peer dependency, loaded when the layer is built.
+ * Every write is one conditional commit: mode TRANSACTIONAL with a transaction of its own, expectations as versions on
+ * its mutations. So a batch costs no RPC to begin a transaction, and no lock outlives a commit. Reads are retried here
+ * within a bound, commits are sent once. The package is an optional peer dependency, loaded when the layer is built.
  *
  * @since 0.1.0
  */
@@ -41,8 +41,8 @@ export interface Options {
   /** Host, with an optional port, of a service that is reached with TLS and credentials. Default: Google's. */
   readonly endpoint?: string | undefined
   /**
-   * Host and port of an emulator, which is reached without TLS and credentials. Default: `DATASTORE_EMULATOR_HOST` of the
-   * environment, unless `endpoint` is given.
+   * Host and port of an emulator, which is reached without TLS and credentials. Default: `DATASTORE_EMULATOR_HOST` of
+   * the environment, unless `endpoint` is given.
    */
   readonly emulatorHost?: string | undefined
   /** Path of a service account's key file. Default: Google's application default credentials. */
@@ -79,12 +79,12 @@ const envelopeBytes = 256 * 1_024
  *
  * **Details**
  *
- * Loads `@google-cloud/datastore`, checks the credentials by asking for a token, and closes the client with the scope. On
- * an emulator nothing is asked for, and nothing is sent before the first operation.
+ * Loads `@google-cloud/datastore`, checks the credentials by asking for a token, and closes the client with the scope.
+ * On an emulator nothing is asked for, and nothing is sent before the first operation.
  *
- * Fails with `DatastoreError`, operation `connect`: `FailedPrecondition` when the package is not installed or no project
- * is known, `Unauthenticated` when there is no login that works, `Unavailable` when the token server cannot be reached.
- * Secrets are in no message and no cause.
+ * Fails with `DatastoreError`, operation `connect`: `FailedPrecondition` when the package is not installed or no
+ * project is known, `Unauthenticated` when there is no login that works, `Unavailable` when the token server cannot be
+ * reached. Secrets are in no message and no cause.
  *
  * @category constructors
  * @since 0.1.0
@@ -132,8 +132,8 @@ export const makeBackend = (options: Options = {}): Effect.Effect<Backend, Datas
  *
  * **Details**
  *
- * The client is opened while the layer is built, see {@link makeBackend} for what that does and its errors. Each operation
- * keeps to the deadlines of the options. A commit under way is never cancelled: its outcome would be unknown.
+ * The client is opened while the layer is built, see {@link makeBackend} for what that does and its errors. Each
+ * operation keeps to the deadlines of the options. A commit under way is never cancelled: its outcome would be unknown.
  *
  * **Example** (A database of one's own)
  *

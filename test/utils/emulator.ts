@@ -1,7 +1,7 @@
 /**
  * The emulator of this run, as a layer; a test file that imports this one makes `globalSetup` start it.
  */
-import { describe, layer as withLayer, type Vitest } from "@effect/vitest"
+import { describe, it, layer as withLayer, type Vitest } from "@effect/vitest"
 import type { Layer } from "effect"
 import { inject } from "vitest"
 import type { Datastore } from "../../src/Datastore.ts"
@@ -25,6 +25,6 @@ export const onEmulator = (
   tests: (it: Vitest.MethodsNonLive<Datastore | Emulator.Emulator>) => void,
   options?: Emulator.Options
 ): void => {
-  if (isMissing) describe.skip(name, () => tests(undefined as never))
+  if (isMissing) describe.skip(name, () => tests(it as never))
   else withLayer(emulatorLayer(options), { excludeTestServices: true, timeout: "60 seconds" })(name, tests)
 }

@@ -111,10 +111,9 @@ export const startProcess = async (options: {
     guard?.kill("SIGKILL")
   }
   detach(child)
-  // Also for an abort that comes with the result, which then nobody gets.
-  options.signal.addEventListener("abort", () => void stop(), { once: true })
   try {
     await healthy(`127.0.0.1:${port}`, { ...options, ended, output })
+    options.signal.throwIfAborted()
     return { port, stop }
   } catch (error) {
     await stop()
@@ -152,7 +151,8 @@ const detach = (child: ChildProcess): void => {
 }
 
 /**
- * A small process that ends the emulator when this one is gone, also when it was killed: its standard input then closes.
+ * A small process that ends the emulator when this one is gone, also when it was killed: its standard input then
+ * closes.
  */
 const startGuard = (pid: number): ChildProcess => {
   const script = `
@@ -206,7 +206,8 @@ const healthy = async (host: string, options: {
     reason = why
   })
   const giveUpAt = Date.now() + options.timeoutMillis
-  while (!(await answers(host, 1_000))) {
+  const attempt = async (): Promise<void> => {
+    if (await answers(host, 1_000)) return
     if (reason !== undefined) throw new EmulatorProblem(reason)
     options.signal.throwIfAborted()
     if (Date.now() > giveUpAt) {
@@ -214,7 +215,9 @@ const healthy = async (host: string, options: {
       throw new EmulatorProblem(`the emulator did not answer within ${seconds} s. It printed:\n${options.output()}`)
     }
     await new Promise((done) => setTimeout(done, 50))
+    return attempt()
   }
+  await attempt()
 }
 
 /** Whether an emulator answers at this host and port. */

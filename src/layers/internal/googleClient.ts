@@ -1,16 +1,24 @@
 /**
- * The generated client `v1.DatastoreClient` of `@google-cloud/datastore`: loading it, connecting it, calling it, closing it.
+ * The generated client `v1.DatastoreClient` of `@google-cloud/datastore`: loading it, connecting it, calling it,
+ * closing it.
  *
- * The client brings the channel, the credentials and the headers. Its retries are turned off, since commits must be sent
- * once and reads are retried by us, and requests and responses pass through it as bytes (see `protoWire.ts` for why): the
- * methods of its gRPC stub are replaced by ones that neither encode nor decode.
+ * The client brings the channel, the credentials and the headers. Its retries are turned off, since commits must be
+ * sent once and reads are retried by us, and requests and responses pass through it as bytes (see `protoWire.ts` for
+ * why): the methods of its gRPC stub are replaced by ones that neither encode nor decode.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { createRequire } from "node:module"
 import { type DatastoreError, FailedPrecondition } from "../../EventboxError.ts"
 import { Code, makeError, type RpcFailure } from "./googleErrors.ts"
-import { type AuthLibrary, checkLogin, detectProject, type Login, type LoginSettings, makeLogin } from "./googleLogin.ts"
+import {
+  type AuthLibrary,
+  checkLogin,
+  detectProject,
+  type Login,
+  type LoginSettings,
+  makeLogin
+} from "./googleLogin.ts"
 
 /** Names of the RPCs, as the stub and as `datastore.proto` spell them. */
 const rpcNames = {
@@ -44,7 +52,11 @@ export interface Client {
   /** Sends a request once; an interrupted call is cancelled at once. */
   readonly call: (method: Method, request: Uint8Array, timeoutMillis: number) => Effect.Effect<Uint8Array, RpcFailure>
   /** Sends a request once; interruption waits for the result. */
-  readonly callToEnd: (method: Method, request: Uint8Array, timeoutMillis: number) => Effect.Effect<Uint8Array, RpcFailure>
+  readonly callToEnd: (
+    method: Method,
+    request: Uint8Array,
+    timeoutMillis: number
+  ) => Effect.Effect<Uint8Array, RpcFailure>
 }
 
 // The parts of the generated client and its stub that are used here.
@@ -66,14 +78,16 @@ type Stub = { [Name in Method]: StubMethod } & {
 interface AuthClient {
   readonly getRequestHeaders: (url: string) => Promise<unknown>
 }
-type GeneratedClient = {
-  readonly [Name in Method]: (request: Request, options: unknown, callback: Callback) => void
-} & {
-  readonly auth: { readonly getClient: () => Promise<AuthClient> }
-  readonly getProjectId: () => Promise<string>
-  readonly initialize: () => Promise<unknown>
-  readonly close: () => Promise<void>
-}
+type GeneratedClient =
+  & {
+    readonly [Name in Method]: (request: Request, options: unknown, callback: Callback) => void
+  }
+  & {
+    readonly auth: { readonly getClient: () => Promise<AuthClient> }
+    readonly getProjectId: () => Promise<string>
+    readonly initialize: () => Promise<unknown>
+    readonly close: () => Promise<void>
+  }
 type ClientConstructor = new(options: object, gax?: unknown) => GeneratedClient
 
 /** What the generated client makes its routing headers from, and the bytes that are sent. */
@@ -95,13 +109,15 @@ class Request {
 /** The project of an emulator when none is named. */
 const emulatorProjectId = "eventbox-emulator"
 
-/** Opens a client; credentials are checked here, so that a missing login is one typed error. Closes it with the scope. */
+/**
+ * Opens a client; credentials are checked here, so that a missing login is one typed error. Closes it with the scope.
+ */
 export const connect = (settings: ClientSettings): Effect.Effect<Client, DatastoreError, Scope.Scope> =>
   Effect.gen(function*() {
     const Constructor = yield* load
     const onEmulator = settings.emulatorHost !== undefined
     const login = onEmulator ? noLogin : yield* makeLogin(settings, gax)
-    const client = yield* attempt(() => new Constructor(clientOptions(settings, login), onEmulator ? gax() : undefined))
+    const client = yield* attempt(() => new Constructor(optionsOf(settings, login), onEmulator ? gax() : undefined))
     if (!onEmulator) yield* checkLogin(client)
     const projectId = settings.projectId ?? login.projectId ??
       (onEmulator ? emulatorProjectId : yield* detectProject(client))
@@ -127,7 +143,8 @@ const load: Effect.Effect<ClientConstructor, DatastoreError> = Effect.tryPromise
 
 const noLogin: Login = { clientOptions: {}, projectId: undefined }
 
-const clientOptions = ({ clientOptions, emulatorHost, endpoint, projectId }: ClientSettings, login: Login): object => {
+const optionsOf = (settings: ClientSettings, login: Login): object => {
+  const { emulatorHost, endpoint, projectId } = settings
   const address = emulatorHost ?? endpoint
   return {
     // Only what is set: the client takes an undefined option for a given one.
@@ -141,7 +158,7 @@ const clientOptions = ({ clientOptions, emulatorHost, endpoint, projectId }: Cli
     fallback: false,
     // Node's default of 64 KiB makes a large response wait for one round trip per window.
     "grpc-node.flow_control_window": 8 * 1_024 * 1_024,
-    ...clientOptions
+    ...settings.clientOptions
   }
 }
 

@@ -9,9 +9,10 @@
  * | Delete | delete | delete at its version | delete at the version reported for the missing entity |
  * | not written | – | update with the very message that was read, at its version | as Delete |
  *
- * *At a version*: `base_version` with the strategy FAIL, which makes the whole commit fail when the entity has another one.
- * Always FAIL: the default strategy applies the stale mutation on the emulator, and skips it silently in production.
- * *Cannot succeed*: nothing is sent; a lookup tells whether the expectation (contention) or existence is what is wrong.
+ * *At a version*: `base_version` with the strategy FAIL, which makes the whole commit fail when the entity has another
+ * one. Always FAIL: the default strategy applies the stale mutation on the emulator, and skips it silently in
+ * production. *Cannot succeed*: nothing is sent; a lookup tells whether the expectation (contention) or existence is
+ * what is wrong.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -75,7 +76,9 @@ interface Plan {
   readonly impossible: boolean
 }
 
-const plan = ({ expected, mutations }: CommitRequest): Plan | { readonly _tag: "Refused"; readonly error: DatastoreError } => {
+const plan = (
+  { expected, mutations }: CommitRequest
+): Plan | { readonly _tag: "Refused"; readonly error: DatastoreError } => {
   const expectations = new Map<string, GoogleSnapshot>()
   for (const snapshot of expected) {
     const id = snapshot.key.toString()
@@ -119,7 +122,8 @@ const usable = (snapshot: Snapshot): GoogleSnapshot => {
   return snapshot
 }
 
-const isAbsent = (snapshot: Snapshot): boolean => GoogleSnapshot.is(snapshot) && GoogleSnapshot.message(snapshot) === undefined
+const isAbsent = (snapshot: Snapshot): boolean =>
+  GoogleSnapshot.is(snapshot) && GoogleSnapshot.message(snapshot) === undefined
 
 /** The mutation together with what is expected of its key; `undefined` when they contradict each other. */
 const expecting = (mutation: Mutation, expected: GoogleSnapshot | undefined): WireMutation | undefined => {
@@ -153,11 +157,15 @@ const send = (
   transaction: Uint8Array | undefined
 ): Effect.Effect<void, CommitError> => {
   const { client, commitDeadlineMillis, partition } = connection
-  return Effect.flatMap(encode(request, () => commitRequest(partition, mutations, transaction)), (bytes) =>
-    Effect.catch(
-      Effect.asVoid(client.callToEnd("commit", bytes, commitDeadlineMillis)),
-      (failure) => failed(connection, request, failure, mutations.some(({ baseVersion }) => baseVersion !== undefined))
-    ))
+  return Effect.flatMap(
+    encode(request, () => commitRequest(partition, mutations, transaction)),
+    (bytes) =>
+      Effect.catch(
+        Effect.asVoid(client.callToEnd("commit", bytes, commitDeadlineMillis)),
+        (failure) =>
+          failed(connection, request, failure, mutations.some(({ baseVersion }) => baseVersion !== undefined))
+      )
+  )
 }
 
 const encode = (request: CommitRequest, make: () => Uint8Array): Effect.Effect<Uint8Array, DatastoreError> =>
@@ -166,7 +174,9 @@ const encode = (request: CommitRequest, make: () => Uint8Array): Effect.Effect<U
       return Effect.succeed(make())
     } catch (cause) {
       if (!(cause instanceof UnencodableError)) return Effect.die(cause)
-      return Effect.fail(makeError("commit", new InvalidArgument({ detail: cause.message }), request.mutations.map(mutationKey)))
+      return Effect.fail(
+        makeError("commit", new InvalidArgument({ detail: cause.message }), request.mutations.map(mutationKey))
+      )
     }
   })
 
@@ -258,8 +268,8 @@ const same = (self: Snapshot, that: Snapshot): boolean =>
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Reads the unwritten keys in a transaction of the server, which locks them or watches them, compares, and commits in it.
- * Never a lookup that begins the transaction: on the emulator that leaves an orphan lock.
+ * Reads the unwritten keys in a transaction of the server, which locks them or watches them, compares, and commits in
+ * it. Never a lookup that begins the transaction: on the emulator that leaves an orphan lock.
  */
 const commitInteractively = (
   connection: Connection,
@@ -268,11 +278,14 @@ const commitInteractively = (
   unwritten: ReadonlyArray<GoogleSnapshot>
 ): Effect.Effect<void, CommitError> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(begin(connection)), (transaction) =>
-      restore(compare(connection, transaction, unwritten)).pipe(
-        Effect.andThen(send(connection, request, mutations, transaction)),
-        Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : rollback(connection, transaction))
-      ))
+    Effect.flatMap(
+      restore(begin(connection)),
+      (transaction) =>
+        restore(compare(connection, transaction, unwritten)).pipe(
+          Effect.andThen(send(connection, request, mutations, transaction)),
+          Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : rollback(connection, transaction))
+        )
+    )
   )
 
 const begin = (connection: Connection): Effect.Effect<Uint8Array, DatastoreError> =>

@@ -12,13 +12,13 @@
  * | geographical point | `Entity.Opaque` of kind `geoPoint` |
  * | vector, incomplete key, what is newer than this code | `Entity.Opaque` of kind `value`, in wire form |
  *
- * Datastore keeps an index flag on every value, an `Entity` keeps the paths of those without an index. Every value at or
- * below such a path carries the flag, except arrays, which must not: their elements do.
+ * Datastore keeps an index flag on every value, an `Entity` keeps the paths of those without an index. Every value at
+ * or below such a path carries the flag, except arrays, which must not: their elements do.
  */
 import * as Entity from "../../Entity.ts"
 import * as Key from "../../Key.ts"
 import { type ForeignKey, type Partition, readKeyValue, writeForeignKey, writeKey } from "./googleKey.ts"
-import { WireReader, WireWriter } from "./protoWire.ts"
+import { WireReader, type WireWriter } from "./protoWire.ts"
 
 /** A value that has no stored form. */
 export class UnencodableError extends Error {
@@ -181,7 +181,9 @@ const readProperties = (from: Reading, above: string): Entity.Properties => {
   return properties
 }
 
-/** Reads an entry of the `properties` map. Name and value may come in any order; the value needs the name for its path. */
+/**
+ * Reads an entry of the `properties` map. Name and value may come in any order; the value needs the name for its path.
+ */
 const readProperty = (from: Reading, above: string, into: Record<string, Entity.Value>): void => {
   const { reader } = from
   let name = ""

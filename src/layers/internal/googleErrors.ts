@@ -89,8 +89,13 @@ export const toError = (operation: string, failure: RpcFailure, keys?: ReadonlyA
 
 /** The error of a commit that may have landed. */
 export const unknownOutcome = ({ cause, code, detail }: RpcFailure, keys: ReadonlyArray<Key>): DatastoreError =>
-  makeError("commit", new OutcomeUnknown({ detail: code === undefined ? detail : `code ${code}: ${detail}`, cause }), keys)
+  makeError(
+    "commit",
+    new OutcomeUnknown({ detail: code === undefined ? detail : `code ${code}: ${detail}`, cause }),
+    keys
+  )
 
+/** An error about these keys, which it names when they are few. */
 export const makeError = (operation: string, reason: DatastoreReason, keys: ReadonlyArray<Key> = []): DatastoreError =>
   new DatastoreError({ operation, reason, ...(keys.length === 0 || keys.length > maxKeys ? {} : { keys }) })
 

@@ -27,6 +27,7 @@ export interface ForeignKey extends PartitionId {
   readonly path: ReadonlyArray<PathElement>
 }
 
+/** Makes the partition of a backend. */
 export const makePartition = (id: PartitionId): Partition => {
   const writer = new WireWriter(128)
   if (id.namespace !== "") writer.string(4, id.namespace)
@@ -35,6 +36,7 @@ export const makePartition = (id: PartitionId): Partition => {
   return { ...id, bytes: writer.finish(), explicit: id.databaseId !== "" || id.namespace !== "" }
 }
 
+/** Writes a key of the backend as a field. */
 export const writeKey = (writer: WireWriter, field: number, key: Key.Key, partition: Partition): void => {
   const mark = writer.written
   writePath(writer, key.path)
@@ -42,6 +44,7 @@ export const writeKey = (writer: WireWriter, field: number, key: Key.Key, partit
   writer.message(field, mark)
 }
 
+/** Writes a key of any partition as a field. */
 export const writeForeignKey = (writer: WireWriter, field: number, key: ForeignKey): void => {
   const mark = writer.written
   writePath(writer, key.path)

@@ -1,5 +1,6 @@
 /**
- * Requests and responses of the Datastore service in wire form (`google/datastore/v1/datastore.proto` and `query.proto`).
+ * Requests and responses of the Datastore service in wire form (`google/datastore/v1/datastore.proto` and
+ * `query.proto`).
  */
 import type { Bound, Query, Timestamp, Version } from "../../Backend.ts"
 import type { Entity } from "../../Entity.ts"
@@ -14,6 +15,7 @@ export type ReadOptions =
   | { readonly _tag: "Transaction"; readonly id: Uint8Array }
   | { readonly _tag: "ReadTime"; readonly micros: Timestamp }
 
+/** The read of the newest data, outside of any transaction. */
 export const strong: ReadOptions = { _tag: "Strong" }
 
 /** A mutation as the service takes it; a version makes the whole commit fail unless the entity still has it. */
@@ -34,6 +36,7 @@ export interface EntityResult {
   readonly updateTime: Timestamp
 }
 
+/** The answer to a lookup; the order of its parts is that of the server. */
 export interface LookupResponse {
   readonly found: ReadonlyArray<EntityResult>
   readonly missing: ReadonlyArray<EntityResult>
@@ -41,6 +44,7 @@ export interface LookupResponse {
   readonly readTime: Timestamp
 }
 
+/** One batch of the results of a query. */
 export interface RunQueryResponse {
   readonly results: ReadonlyArray<EntityResult>
   readonly endCursor: Uint8Array
@@ -52,6 +56,7 @@ export interface RunQueryResponse {
 // Requests, written in reverse: see WireWriter
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** `LookupRequest`. */
 export const lookupRequest = (partition: Partition, keys: ReadonlyArray<Key>, options: ReadOptions): Buffer => {
   const writer = new WireWriter(64 + keys.length * 64)
   writeHeader(writer, partition)
@@ -60,6 +65,7 @@ export const lookupRequest = (partition: Partition, keys: ReadonlyArray<Key>, op
   return writer.finish()
 }
 
+/** `RunQueryRequest` for what is left of a query: after the cursor, if it is not empty, and up to the limit. */
 export const runQueryRequest = (
   partition: Partition,
   query: Query,
@@ -86,7 +92,7 @@ export const runQueryRequest = (
   return writer.finish()
 }
 
-/** A commit of its own, or the end of a transaction. */
+/** `CommitRequest`, with a transaction of its own or as the end of one that was begun. */
 export const commitRequest = (
   partition: Partition,
   mutations: ReadonlyArray<WireMutation>,
@@ -101,6 +107,7 @@ export const commitRequest = (
   return writer.finish()
 }
 
+/** `BeginTransactionRequest`. */
 export const beginTransactionRequest = (partition: Partition): Buffer => {
   const writer = new WireWriter(128)
   writeReadWrite(writer)
@@ -108,6 +115,7 @@ export const beginTransactionRequest = (partition: Partition): Buffer => {
   return writer.finish()
 }
 
+/** `RollbackRequest`. */
 export const rollbackRequest = (partition: Partition, transaction: Uint8Array): Buffer => {
   const writer = new WireWriter(128)
   writeHeader(writer, partition)
@@ -210,6 +218,7 @@ const notFinished = 1
 // Responses
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Reads a `LookupResponse`. */
 export const readLookupResponse = (bytes: Uint8Array): LookupResponse => {
   const reader = new WireReader(bytes)
   const found: Array<EntityResult> = []
@@ -226,6 +235,7 @@ export const readLookupResponse = (bytes: Uint8Array): LookupResponse => {
   return { found, missing, deferred, readTime }
 }
 
+/** Reads a `RunQueryResponse`. */
 export const readRunQueryResponse = (bytes: Uint8Array): RunQueryResponse => {
   const reader = new WireReader(bytes)
   let batch: RunQueryResponse = { results: [], endCursor: empty, finished: true, readTime: zero }
@@ -253,6 +263,7 @@ const readBatch = (reader: WireReader): RunQueryResponse => {
   return { results, endCursor, finished, readTime }
 }
 
+/** Reads the id of the transaction from a `BeginTransactionResponse`. */
 export const readBeginTransactionResponse = (bytes: Uint8Array): Uint8Array => {
   const reader = new WireReader(bytes)
   let id: Uint8Array = empty

@@ -13,13 +13,13 @@ import { isTransient, makeError, type RpcFailure, toError } from "./googleErrors
 import { keyOfEntity, type Partition } from "./googleKey.ts"
 import {
   type EntityResult,
-  type LookupResponse,
   lookupRequest,
-  type ReadOptions,
+  type LookupResponse,
   readLookupResponse,
+  type ReadOptions,
   readRunQueryResponse,
-  type RunQueryResponse,
   runQueryRequest,
+  type RunQueryResponse,
   strong
 } from "./googleMessages.ts"
 import { GoogleSnapshot } from "./googleSnapshot.ts"
@@ -99,7 +99,9 @@ const snapshotsOf = ({ found, missing }: LookupResponse, partition: Partition): 
   const snapshots = found.map((result) => present(result, partition, false))
   for (const { message, version } of missing) {
     const key = keyOf(message)
-    snapshots.push(new GoogleSnapshot({ key, version, updateTime: zero, message: undefined, partition, keysOnly: false }))
+    snapshots.push(
+      new GoogleSnapshot({ key, version, updateTime: zero, message: undefined, partition, keysOnly: false })
+    )
   }
   return snapshots
 }
@@ -181,13 +183,22 @@ export const retrying = (
   keys?: ReadonlyArray<Key>
 ): Effect.Effect<Uint8Array, DatastoreError> => {
   const total = connection.readDeadlineMillis
-  return Effect.flatMap(Clock.currentTimeMillis, (start) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+  return Effect.flatMap(Clock.currentTimeMillis, (start) => {
+    const attempt = Effect.flatMap(Clock.currentTimeMillis, (now) =>
       // Half of the time at most for one attempt: when its response was lost, there is time for another.
-      connection.client.call(method, request, Math.max(1, Math.min(total - (now - start), total / 2)))).pipe(
-        Effect.retry(($) => $(backoff(total))),
-        Effect.mapError((failure) => toError(operation, failure, keys))
-      ))
+      connection.client.call(method, request, Math.max(1, Math.min(total - (now - start), total / 2))))
+    return attempt.pipe(
+      // A schedule costs more than all else here, so there is one only once something has failed.
+      Effect.catch((failure) => Effect.retry(failingFirst(failure, attempt), ($) => $(backoff(total)))),
+      Effect.mapError((failure) => toError(operation, failure, keys))
+    )
+  })
+}
+
+/** Fails with a failure that has happened already, and is the effect from then on. */
+const failingFirst = <A, E>(failure: E, effect: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  let runs = 0
+  return Effect.suspend(() => runs++ === 0 ? Effect.fail(failure) : effect)
 }
 
 /** Pauses of 50 ms, twice as long each time, up to 5 s, jittered; none that would end after the time. */

@@ -46,7 +46,9 @@ export class GoogleSnapshot implements Snapshot {
     return #message in snapshot
   }
 
-  /** The `Entity` message exactly as it came: an update with it changes nothing. `undefined` when there is no entity. */
+  /**
+   * The `Entity` message exactly as it came: an update with it changes nothing. `undefined` when there is no entity.
+   */
   static message(self: GoogleSnapshot): Uint8Array | undefined {
     return self.#message
   }

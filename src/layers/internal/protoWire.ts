@@ -1,9 +1,9 @@
 /**
  * The protobuf wire format, as far as Datastore's messages use it: varints, doubles, strings, bytes, submessages.
  *
- * Why not the generated message classes: they know only the fields of their release, so an entity that goes through them
- * loses what a newer server put in, and a write that must change nothing would change it. They also make a `Long` and a
- * string of every integer, and two objects of every value.
+ * Why not the generated message classes: they know only the fields of their release, so an entity that goes through
+ * them loses what a newer server put in, and a write that must change nothing would change it. They also make a `Long`
+ * and a string of every integer, and two objects of every value.
  *
  * Source: protobuf.dev, "Encoding". Tests compare both directions with the generated classes.
  */
@@ -29,8 +29,8 @@ const shift32 = BigInt(32)
 const shortText = 24
 
 /**
- * Writes a message from its end to its beginning: the length of a submessage is then known when its prefix is written, so
- * nothing is measured before or moved after. Callers therefore write fields, elements and entries in reverse.
+ * Writes a message from its end to its beginning: the length of a submessage is then known when its prefix is written,
+ * so nothing is measured before or moved after. Callers therefore write fields, elements and entries in reverse.
  */
 export class WireWriter {
   private buffer: Buffer
@@ -154,7 +154,8 @@ const countGroups = (value: number): number => {
 }
 
 /**
- * Reads a message field by field: `next` moves to the next field, then one method takes its value, or `skip` passes over it.
+ * Reads a message field by field: `next` moves to the next field, then one method takes its value, or `skip` passes
+ * over it.
  */
 export class WireReader {
   /** Number of the field that {@link next} found. */

@@ -1,0 +1,313 @@
+/**
+ * A TCP proxy for gRPC that delays, cuts and holds.
+ *
+ * It passes bytes on as they come, so flow control and round trips are those of the network. It follows the frames of
+ * HTTP/2 far enough to know where a request and its response begin, so a fault strikes exactly there. Everything that
+ * was sent on the same connection after what is held or cut shares its fate, as with a real network.
+ */
+import { Effect, type Scope } from "effect"
+import { connect, createServer, type Server, type Socket } from "node:net"
+import { WireReader } from "../../src/layers/internal/protoWire.ts"
+
+/**
+ * - `cutRequest`: the connection breaks before the request gets to the server.
+ * - `dropResponse`: the server has answered, the connection breaks before the answer gets to the client.
+ * - `holdRequest`, `holdResponse`: it waits in the proxy until it is released; the server's side of the connection
+ *   stays open even when the client gives up.
+ * - `muteClient`: the request gets through, and after it nothing more from the client until it is released.
+ */
+export type Fault = "cutRequest" | "dropResponse" | "holdRequest" | "holdResponse" | "muteClient"
+
+export interface Armed {
+  /** Resolves when the fault has struck. */
+  readonly struck: Promise<void>
+  /** Lets go what is held. Without `cancels`, the default, the server does not learn that the client gave up. */
+  readonly release: (options?: { readonly cancels?: boolean }) => void
+}
+
+export interface TcpProxy {
+  /** Where clients connect to. */
+  readonly host: string
+  /** One-way delays of everything from now on, in milliseconds. */
+  readonly delay: (toServerMillis: number, toClientMillis: number) => void
+  /** Arms one fault, for the next request whose message passes; see {@link isCommit}. */
+  readonly arm: (fault: Fault, when?: (message: Uint8Array) => boolean) => Armed
+  /** Breaks every connection. */
+  readonly cutAll: () => void
+  /** Requests that came so far. */
+  readonly requests: () => number
+}
+
+/** Whether a request is a commit: the only one with an enum, its mode, in field 5. */
+export const isCommit = (message: Uint8Array): boolean => {
+  const reader = new WireReader(message)
+  try {
+    while (reader.next()) {
+      if (reader.field === 5) return typeof reader.integer() === "number"
+      reader.skip()
+    }
+  } catch {
+    // The first frame holds only a part of a large message; the mode stands at the beginning of a commit.
+  }
+  return false
+}
+
+/** A proxy in front of `target`, `host:port`, on a free port of the loopback interface. */
+export const makeTcpProxy = (target: string): Effect.Effect<TcpProxy, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.promise(() => open(target)),
+    ({ close }) => Effect.promise(close)
+  )
+
+interface State {
+  toServerMillis: number
+  toClientMillis: number
+  requests: number
+  readonly armed: Array<Pending>
+  readonly connections: Set<Connection>
+}
+
+interface Pending {
+  readonly fault: Fault
+  readonly when: (message: Uint8Array) => boolean
+  readonly strike: () => void
+  connection: Connection | undefined
+  cancels: boolean
+  released: boolean
+}
+
+const open = async (target: string): Promise<TcpProxy & { readonly close: () => Promise<void> }> => {
+  const state: State = { toServerMillis: 0, toClientMillis: 0, requests: 0, armed: [], connections: new Set() }
+  const colon = target.lastIndexOf(":")
+  const server = createServer((client) => {
+    const upstream = connect(Number(target.slice(colon + 1)), target.slice(0, colon))
+    state.connections.add(new Connection(state, client, upstream))
+  })
+  await new Promise<void>((done) => {
+    server.listen(0, "127.0.0.1", done)
+  })
+  const cutAll = () => {
+    for (const connection of state.connections) connection.cut()
+  }
+  return {
+    host: `127.0.0.1:${portOf(server)}`,
+    delay: (toServerMillis, toClientMillis) => {
+      Object.assign(state, { toServerMillis, toClientMillis })
+    },
+    arm: (fault, when = () => true) => arm(state, fault, when),
+    cutAll,
+    requests: () => state.requests,
+    close: () => {
+      cutAll()
+      return new Promise<void>((done) => {
+        server.close(() => done())
+      })
+    }
+  }
+}
+
+const portOf = (server: Server): number => {
+  const address = server.address()
+  return typeof address === "object" && address !== null ? address.port : 0
+}
+
+const arm = (state: State, fault: Fault, when: (message: Uint8Array) => boolean): Armed => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const pending: Pending = { fault, when, strike: resolve, connection: undefined, cancels: false, released: false }
+  state.armed.push(pending)
+  return {
+    struck: promise,
+    release: ({ cancels = false } = {}) => {
+      pending.cancels = cancels
+      pending.released = true
+      pending.connection?.resume(pending)
+    }
+  }
+}
+
+const preface = 24
+const headersType = 1
+const dataType = 0
+const resetType = 3
+
+/** One connection: a lane of frames each way. */
+class Connection {
+  private readonly state: State
+  private readonly client: Socket
+  private readonly upstream: Socket
+  private readonly toServer: Lane
+  private readonly toClient: Lane
+  /** Faults that wait for the response on a stream. */
+  private readonly onResponse = new Map<number, Pending>()
+  /** Streams whose headers came and whose message did not. */
+  private readonly undecided = new Set<number>()
+  /** All frames since the headers of the first of them: their order must be kept. */
+  private opened: Array<Frame> = []
+  private holding: Pending | undefined
+  private muting: Pending | undefined
+
+  constructor(state: State, client: Socket, upstream: Socket) {
+    this.state = state
+    this.client = client
+    this.upstream = upstream
+    this.toServer = new Lane(upstream, () => state.toServerMillis, preface)
+    this.toClient = new Lane(client, () => state.toClientMillis, 0)
+    for (const socket of [client, upstream]) {
+      socket.setNoDelay(true)
+      socket.on("error", () => {})
+    }
+    client.on("data", (chunk: Buffer) => {
+      for (const frame of this.toServer.split(chunk)) this.fromClient(frame)
+    })
+    upstream.on("data", (chunk: Buffer) => {
+      for (const frame of this.toClient.split(chunk)) this.fromServer(frame)
+    })
+    client.on("close", () => {
+      if (this.holding?.fault !== "holdRequest" || this.holding.released) this.cut()
+    })
+    upstream.on("close", () => this.cut())
+  }
+
+  cut(): void {
+    this.state.connections.delete(this)
+    this.client.destroy()
+    this.upstream.destroy()
+  }
+
+  resume(pending: Pending): void {
+    this.toServer.open((frame) => pending.cancels || frame.type !== resetType)
+    this.toClient.open(() => true)
+  }
+
+  /** Headers wait for the first frame of the message, which tells what the request is. */
+  private fromClient(frame: Frame): void {
+    if (frame.type === headersType) {
+      this.state.requests++
+      this.undecided.add(frame.stream)
+    }
+    if (this.undecided.size === 0) return this.toServer.pass(frame)
+    this.opened.push(frame)
+    if (frame.type === resetType) this.undecided.delete(frame.stream)
+    if (frame.type === dataType && this.undecided.delete(frame.stream)) {
+      const index = this.state.armed.findIndex(({ when }) => when(frame.bytes.subarray(9 + 5)))
+      const [pending] = index === -1 ? [] : this.state.armed.splice(index, 1)
+      if (pending !== undefined && this.struck(pending, frame.stream)) return
+    }
+    if (this.undecided.size > 0) return
+    for (const held of this.opened.splice(0)) this.toServer.pass(held)
+    if (this.muting?.released === false) this.toServer.hold()
+  }
+
+  private fromServer(frame: Frame): void {
+    const pending = frame.type === headersType ? this.onResponse.get(frame.stream) : undefined
+    if (pending !== undefined) {
+      this.onResponse.delete(frame.stream)
+      pending.strike()
+      if (pending.fault === "dropResponse") return this.cut()
+      if (!pending.released) this.toClient.hold()
+    }
+    this.toClient.pass(frame)
+  }
+
+  /** Whether the fault ends the connection at once. */
+  private struck(pending: Pending, stream: number): boolean {
+    pending.connection = this
+    switch (pending.fault) {
+      case "cutRequest":
+        pending.strike()
+        this.cut()
+        return true
+      case "holdRequest":
+        pending.strike()
+        this.holding = pending
+        if (!pending.released) this.toServer.hold()
+        return false
+      case "muteClient":
+        pending.strike()
+        this.muting = pending
+        return false
+      default:
+        this.onResponse.set(stream, pending)
+        return false
+    }
+  }
+}
+
+interface Frame {
+  readonly type: number
+  readonly stream: number
+  readonly bytes: Buffer
+}
+
+/** One direction: splits bytes into frames, and passes them on after the delay, in order. */
+class Lane {
+  private readonly to: Socket
+  private readonly delayMillis: () => number
+  private rest: Buffer = Buffer.alloc(0)
+  private skip: number
+  private held: Array<Frame> | undefined
+  private readonly waiting: Array<{ readonly bytes: Buffer; readonly due: number }> = []
+
+  constructor(to: Socket, delayMillis: () => number, skip: number) {
+    this.to = to
+    this.delayMillis = delayMillis
+    this.skip = skip
+  }
+
+  split(chunk: Buffer): Array<Frame> {
+    this.rest = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk])
+    if (this.skip > 0) {
+      if (this.rest.length < this.skip) return []
+      this.write(this.rest.subarray(0, this.skip))
+      this.rest = this.rest.subarray(this.skip)
+      this.skip = 0
+    }
+    const frames: Array<Frame> = []
+    while (this.rest.length >= 9) {
+      const size = 9 + this.rest.readUIntBE(0, 3)
+      if (this.rest.length < size) break
+      const bytes = this.rest.subarray(0, size)
+      frames.push({ type: bytes[3]!, stream: bytes.readUInt32BE(5) & 0x7fff_ffff, bytes })
+      this.rest = this.rest.subarray(size)
+    }
+    return frames
+  }
+
+  pass(frame: Frame): void {
+    if (this.held === undefined) this.write(frame.bytes)
+    else this.held.push(frame)
+  }
+
+  hold(): void {
+    this.held ??= []
+  }
+
+  open(passes: (frame: Frame) => boolean): void {
+    const frames = this.held ?? []
+    this.held = undefined
+    for (const frame of frames) {
+      if (passes(frame)) this.write(frame.bytes)
+    }
+  }
+
+  private write(bytes: Buffer): void {
+    const delay = this.delayMillis()
+    if (delay === 0 && this.waiting.length === 0) {
+      this.to.write(bytes)
+      return
+    }
+    this.waiting.push({ bytes, due: Date.now() + delay })
+    if (this.waiting.length === 1) this.wait()
+  }
+
+  private wait(): void {
+    setTimeout(() => {
+      const now = Date.now()
+      while (this.waiting.length > 0 && this.waiting[0]!.due <= now) {
+        const { bytes } = this.waiting.shift()!
+        if (this.to.writable) this.to.write(bytes)
+      }
+      if (this.waiting.length > 0) this.wait()
+    }, Math.max(0, this.waiting[0]!.due - Date.now()))
+  }
+}
