@@ -306,6 +306,19 @@ describe("items that this process is deleting", () => {
       yield* Deferred.succeed(gate, undefined)
     }).pipe(Effect.provide(world)))
 
+  it.effect("are ignored also when their deletion ends while the listing is under way", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      yield* add(["a", "b"])
+      const release = yield* holdDelete
+      yield* pop(yield* list(), ["a"])
+      yield* settle
+      yield* faulty.inject("query", Faulty.around({ after: Effect.andThen(release, settle) }))
+
+      assert.deepStrictEqual(shown(yield* list()), { items: ["b"], garbage: [] })
+      assert.deepStrictEqual(yield* storedItems(set.parent), ["b"])
+    }).pipe(Effect.provide(world)))
+
   it.effect("are no longer ignored once their deletion has failed for good", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty

@@ -1,0 +1,75 @@
+import { assert } from "@effect/vitest"
+import { Cause, Effect, Exit, Fiber, Layer, Random } from "effect"
+import { TestClock } from "effect/testing"
+import * as Datastore from "../../src/Datastore.ts"
+import * as Entity from "../../src/Entity.ts"
+import * as Ids from "../../src/Ids.ts"
+import * as Key from "../../src/Key.ts"
+import * as InMemory from "../../src/layers/InMemory.ts"
+import { Faulty, Recorder } from "../../src/testing/index.ts"
+
+/** A store in memory behind faults that are asked for by name, with a record of what reaches them. */
+export const world = Recorder.layer.pipe(
+  Layer.provideMerge(Faulty.layer()),
+  Layer.provideMerge(InMemory.layerControlled),
+  Layer.provideMerge(Layer.effect(Ids.Ids, Random.withSeed(Ids.makeSeeded, "boxWorld")))
+)
+
+/** Lets other fibers go on for a number of turns; an operation that is recorded takes 20. */
+const turns = (count: number): Effect.Effect<void> =>
+  Effect.forEach(Array.from({ length: count }), () => Effect.yieldNow, { discard: true })
+
+/** Lets everything go on that can go on without the clock: background work of up to some twenty operations. */
+export const settle: Effect.Effect<void> = turns(400)
+
+/** Runs an effect while the clock goes on, a quarter of a second at a time, for five minutes at most. */
+export const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.forkChild(effect)
+    for (let n = 0; n < 1_200; n++) {
+      yield* turns(60)
+      if (fiber.pollUnsafe() !== undefined) break
+      yield* TestClock.adjust("250 millis")
+    }
+    return yield* Fiber.join(fiber)
+  })
+
+/** Another process over the same store: without faults, unrecorded, with a memory of its own. */
+export const otherProcess = Effect.flatMap(InMemory.InMemory, (store) => Datastore.make(store.backend))
+
+/** The message of the defect that an effect must die with. */
+export const defectOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<string, never, R> =>
+  Effect.map(Effect.exit(effect), (exit) => {
+    const defects = Exit.isFailure(exit) ? exit.cause.reasons.filter(Cause.isDieReason) : []
+    assert.isAtLeast(defects.length, 1, `should have died, but ended with ${String(exit)}`)
+    const [{ defect }] = defects as [Cause.Die]
+    return defect instanceof Error ? defect.message : String(defect)
+  })
+
+/** An entity with one unindexed property. */
+export const entity = (key: Key.Key, n: Entity.Value): Entity.Entity => Entity.make(key, { n }, { unindexed: "all" })
+
+/** The property that `entity` wrote, `undefined` when there is no entity. */
+export const read = (key: Key.Key) =>
+  Effect.map(Datastore.get(key), (found) => found._tag === "None" ? undefined : found.value.properties["n"])
+
+/** Whether a commit writes the tombstones of a set: a pop or a fence. */
+export const writesHead = (call: Recorder.Call): boolean =>
+  call.operation === "commit" && Recorder.keysOf(call).some(({ kind }) => kind === "dsset.Tombstones")
+
+/** Whether a call is about items of sets only, as the deletes in the background are. */
+export const isAboutItems = (call: Recorder.Call): boolean => {
+  const kinds = Recorder.kindsOf(call)
+  return kinds.length === 1 && kinds[0] === "dsset.Item"
+}
+
+/** How many items are stored below a key, whether or not they are visible. */
+export const storedItems = (parent: Key.Key) =>
+  Effect.map(
+    Datastore.query({ kind: "dsset.Item", ancestor: parent, keysOnly: true }),
+    ({ results }) => results.map(({ key }) => String(key.id))
+  )
+
+/** Operations of a report by name, such as `["query", "lookup", "commit"]`. */
+export const operationsOf = (report: Recorder.Report): ReadonlyArray<string> =>
+  report.operations.map(({ call }) => call.operation)
