@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect } from "effect"
 import { TestClock } from "effect/testing"
+import type { Backend } from "../src/Backend.ts"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
 import { setMemory } from "../src/internal/setMemory.ts"
 import * as Key from "../src/Key.ts"
+import * as InMemory from "../src/layers/InMemory.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
 import { add, list, pop, set, shown, withMinute } from "./utils/boxSet.ts"
 import { inTime, isAboutItems, operationsOf, otherProcess, settle, storedItems, world } from "./utils/boxWorld.ts"
@@ -110,6 +112,31 @@ describe("a listing", () => {
 
 describe("the read-time rule", () => {
   // Without it: the slow reader saw "a", reads a head from which its tombstone has been erased since, and pops it again.
+  // Goal: a database whose times contradict each other is reported, not asked for ever.
+  it.effect("a database whose queries stay behind its entities is an error, after five more queries", () =>
+    Effect.gen(function*() {
+      const store = yield* InMemory.makeStore
+      let queries = 0
+      const backend: Backend = {
+        ...store.backend,
+        query: (query) =>
+          Effect.map(store.backend.query(query), (result) => {
+            queries++
+            return { ...result, readTime: BigInt(1) }
+          })
+      }
+      const error = yield* Effect.gen(function*() {
+        yield* add(["a"])
+        yield* pop(yield* list(), ["a"])
+        queries = 0
+        return yield* Effect.flip(list())
+      }).pipe(Effect.provide(Datastore.layer(Effect.succeed(backend))))
+
+      assert.strictEqual(error.reason._tag, "Internal")
+      assert.include(error.message, "without comparable times a listing is not safe")
+      assert.strictEqual(queries, 6)
+    }))
+
   it.effect("items that are older than the head's last change are read again", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty

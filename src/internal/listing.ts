@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import type { QueryResult, Snapshot } from "../Backend.ts"
 import type { Datastore } from "../Datastore.ts"
-import type { DatastoreError } from "../EventboxError.ts"
+import { DatastoreError, Internal } from "../EventboxError.ts"
 import type { Key } from "../Key.ts"
 import type { Cursor, SetMemory } from "./setMemory.ts"
 import { itemKey, itemKind, itemsEnd, itemsStart, readItem, type StoredItem } from "./stored.ts"
@@ -72,16 +72,12 @@ export const collect = (
   first: Page
 ): Effect.Effect<Collected, DatastoreError> =>
   Effect.gen(function*() {
-    const { cursor, datastore, head, maxItems, memory, parent, wraps } = options
+    const { cursor, datastore, maxItems, memory, parent, wraps } = options
     const view = makeView(options)
     let page = first
     let fromBeginning = first.after === undefined
     while (true) {
-      // The items must not be older than the head's last change: an old listing beside a head from which tombstones
-      // have been erased since would show consumed items again. Read again, they are newer than the head.
-      while (page.result.readTime < head.updateTime) {
-        page = yield* readPage(datastore, parent, page.after, maxItems + memory.deleting.size)
-      }
+      page = yield* notOlderThanHead(options, page)
       view.take(page)
       if (view.items.length >= maxItems) break
       if (!page.reachedEnd) {
@@ -112,6 +108,30 @@ export const collect = (
       reachedEnd
     }
   })
+
+/**
+ * Reads a page again while it is older than the head's last change: an old listing beside a head from which tombstones
+ * have been erased since would show consumed items again. One more read is newer than the head, unless the clocks of the
+ * database contradict each other.
+ */
+const notOlderThanHead = (
+  options: Parameters<typeof collect>[0],
+  page: Page,
+  tries: number = 5
+): Effect.Effect<Page, DatastoreError> => {
+  const { datastore, head, maxItems, memory, parent } = options
+  if (page.result.readTime >= head.updateTime) return Effect.succeed(page)
+  if (tries === 0) {
+    const detail = `queries read as of ${page.result.readTime}, before the last change of an entity that was read ` +
+      `earlier, ${head.updateTime} (microseconds): without comparable times a listing is not safe`
+    const reason = new Internal({ detail })
+    return Effect.fail(new DatastoreError({ operation: "DsSet.list", keys: [head.key], reason }))
+  }
+  return Effect.flatMap(
+    readPage(datastore, parent, page.after, maxItems + memory.deleting.size),
+    (again) => notOlderThanHead(options, again, tries - 1)
+  )
+}
 
 /** Sorts the items of pages into visible and hidden ones. */
 const makeView = (options: {
