@@ -92,7 +92,8 @@ interface MessageType {
   readonly encode: (message: object) => { readonly finish: () => Uint8Array }
 }
 
-const decodeWith = (type: unknown, bytes: Uint8Array): object => {
+/** A message in wire form as a value: integers and enums as strings, absent fields absent. */
+export const decodeWith = (type: unknown, bytes: Uint8Array): object => {
   const { decode, toObject } = type as MessageType
   return toObject(decode(bytes), { longs: String, enums: String })
 }
