@@ -358,6 +358,7 @@ export const sendCommit = (
     return Effect.fail(new DatastoreError({ operation: "commit", reason: new InvalidArgument({ detail }) }))
   }
   return Effect.withSpan(datastore.backend.commit(request), "Datastore.commit", {
+    captureStackTrace: false,
     kind: "client",
     attributes: { "datastore.mutations": request.mutations.length, "datastore.expected": request.expected.length }
   })

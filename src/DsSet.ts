@@ -247,8 +247,8 @@ export const list = (
   options: {
     readonly maxItems: number
     /**
-     * Where this series of listings stands, instead of the position that the process remembers. Such a series ends at the
-     * end of the set, and does not wrap around.
+     * Where this series of listings stands, instead of the position that the process remembers. Such a series ends at
+     * the end of the set, and does not wrap around.
      *
      * @internal
      */
@@ -284,7 +284,7 @@ export const list = (
     const { hidden, ...rest } = seen
     const garbage = { set, ids: hidden.map(({ key }) => String(key.id)), snapshots: hidden }
     return { ...rest, set, garbage, head: head!, pops, expiredBefore }
-  }).pipe(Effect.withSpan("DsSet.list"))
+  }).pipe(Effect.withSpan("DsSet.list", {}, { captureStackTrace: false }))
 
 /**
  * Deletes garbage of listings; what fails stays and is garbage again for the next listing.

@@ -113,8 +113,25 @@ export const update = <State>(
   recipient: string,
   value: number,
   result?: string
-): Effect.Effect<void> =>
-  Metric.update(Metric.withAttributes(metric, result === undefined ? { recipient } : { recipient, result }), value)
+): Effect.Effect<void> => Effect.suspend(() => Metric.update(labelled(metric, recipient, result), value))
+
+/** Metrics with their labels, made once each: labels have few values. */
+const labelledMetrics = new WeakMap<object, Map<string, unknown>>()
+
+const labelled = <State>(
+  metric: Metric.Metric<number, State>,
+  recipient: string,
+  result: string | undefined
+): Metric.Metric<number, State> => {
+  let byLabel = labelledMetrics.get(metric)
+  if (byLabel === undefined) labelledMetrics.set(metric, byLabel = new Map())
+  const label = result === undefined ? recipient : `${result} ${recipient}`
+  const known = byLabel.get(label) as Metric.Metric<number, State> | undefined
+  if (known !== undefined) return known
+  const made = Metric.withAttributes(metric, result === undefined ? { recipient } : { recipient, result })
+  byLabel.set(label, made)
+  return made
+}
 
 /**
  * Records how long an effect takes, in seconds, as `success` or `failure`.

@@ -126,7 +126,11 @@ export const runBatch = <Self, S, A, E>(
         error instanceof ContentionError ? "contention" : "failed"
       )
     ),
-    Effect.withSpan("Eventbox.processBatch", { attributes: { "eventbox.recipient": recipient.key.toString() } })
+    Effect.withSpan(
+      "Eventbox.processBatch",
+      { attributes: { "eventbox.recipient": recipient.key.toString() } },
+      { captureStackTrace: false }
+    )
   )
 
 const attempt = <Self, S, A, E>(
