@@ -1,10 +1,17 @@
 /**
- * What tests of programs with eventbox need: databases with faults and databases that record.
+ * What tests of programs with eventbox need: every interleaving, databases with faults, databases that record.
  *
  * The conformance suite of backends is apart, in `effect-eventbox/testing/DatastoreSuite`, because it imports vitest.
  *
  * @since 0.1.0
  */
+
+/**
+ * Every order in which programs can reach their database.
+ *
+ * @since 0.1.0
+ */
+export * as Explore from "./Explore.ts"
 
 /**
  * Faults of a database, by rate or by name.

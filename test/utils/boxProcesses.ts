@@ -13,7 +13,10 @@ export interface Process {
 const makeProcess = (backend: Backend) =>
   Effect.gen(function*() {
     // A failure that is not tried again, so that no history has to wait for pauses.
-    const refused = new DatastoreError({ operation: "commit", reason: new PermissionDenied({ detail: "switched off" }) })
+    const refused = new DatastoreError({
+      operation: "commit",
+      reason: new PermissionDenied({ detail: "switched off" })
+    })
     const process = { deletes: true }
     const datastore = yield* Datastore.make({
       ...backend,

@@ -13,7 +13,10 @@ const textEncoder = new TextEncoder()
 const textDecoder = new TextDecoder()
 
 /** Adds items whose value is a text, `v` unless given. */
-export const add = (ids: ReadonlyArray<string>, options: { readonly value?: string; readonly atMillis?: number } = {}) =>
+export const add = (
+  ids: ReadonlyArray<string>,
+  options: { readonly value?: string; readonly atMillis?: number } = {}
+) =>
   DsSet.add(set, ids.map((id) => ({ id, value: textEncoder.encode(options.value ?? "v"), atMillis: options.atMillis })))
 
 /** Lists all, as far as `maxItems` goes. */
@@ -26,7 +29,8 @@ export const shown = (listing: DsSet.Listing) => ({
 })
 
 /** Items by id, with their values as text. */
-export const values = (listing: DsSet.Listing) => listing.items.map(({ id, value }) => `${id}=${textDecoder.decode(value)}`)
+export const values = (listing: DsSet.Listing) =>
+  listing.items.map(({ id, value }) => `${id}=${textDecoder.decode(value)}`)
 
 /** Pops ids of a listing in a transaction of their own, and returns those that `pop` said true for. */
 export const pop = (listing: DsSet.Listing, ids: ReadonlyArray<string> = listing.items.map(({ id }) => id)) =>

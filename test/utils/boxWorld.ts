@@ -1,15 +1,41 @@
 import { assert } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Layer, Random } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Random } from "effect"
 import { TestClock } from "effect/testing"
 import * as Datastore from "../../src/Datastore.ts"
 import * as Entity from "../../src/Entity.ts"
 import * as Ids from "../../src/Ids.ts"
-import * as Key from "../../src/Key.ts"
+import type * as Key from "../../src/Key.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
 import { Faulty, Recorder } from "../../src/testing/index.ts"
 
+/** What keeps operations from going on. */
+class Gates extends Context.Service<Gates, Set<Deferred.Deferred<void>>>()("test/Gates") {
+  /** At the end of a test, whether or not it succeeded, gates open and sleeps end, so that its layers can close. */
+  static readonly layer = Layer.effect(
+    this,
+    Effect.acquireRelease(
+      Effect.sync(() => new Set<Deferred.Deferred<void>>()),
+      (gates) =>
+        Effect.forEach(gates, (gate) => Deferred.succeed(gate, undefined)).pipe(
+          Effect.andThen(
+            Effect.andThen(Effect.yieldNow, TestClock.adjust("1 minute")).pipe(Effect.repeat({ times: 200 }))
+          ),
+          Effect.forkDetach
+        )
+    )
+  )
+}
+
+/** A gate that is shut, until it is opened or the test ends. */
+export const makeGate = Effect.gen(function*() {
+  const gate = yield* Deferred.make<void>()
+  ;(yield* Gates).add(gate)
+  return { wait: Deferred.await(gate), open: Effect.asVoid(Deferred.succeed(gate, undefined)) }
+})
+
 /** A store in memory behind faults that are asked for by name, with a record of what reaches them. */
-export const world = Recorder.layer.pipe(
+export const world = Gates.layer.pipe(
+  Layer.provideMerge(Recorder.layer),
   Layer.provideMerge(Faulty.layer()),
   Layer.provideMerge(InMemory.layerControlled),
   Layer.provideMerge(Layer.effect(Ids.Ids, Random.withSeed(Ids.makeSeeded, "boxWorld")))
