@@ -153,8 +153,9 @@ export const emit = <Self, S, A, E>(
  * **Details**
  *
  * As {@link emit}. Outside a transaction the events are sent in commits of at most 500 and below the size limit of a
- * commit, each atomic by itself; all values are checked before the first is sent, and two with one id are refused. `id` gives the idempotency key of
- * each value; with it, a call that failed can be made again as a whole. Cost: 1 write per event.
+ * commit, each atomic by itself; all values are checked before the first is sent, and two with one id are refused. `id`
+ * gives the idempotency key of each value; with it, a call that failed can be made again as a whole. Cost: 1 write per
+ * event.
  *
  * @category sending
  * @since 0.1.0

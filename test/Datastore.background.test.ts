@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Option, Scope } from "effect"
+import { Clock, Context, Effect, Exit, Fiber, Layer, Logger, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Datastore from "../src/Datastore.ts"
 import * as Key from "../src/Key.ts"
 import * as InMemory from "../src/layers/InMemory.ts"
 import { Faulty } from "../src/testing/index.ts"
 import * as Transaction from "../src/Transaction.ts"
-import { defectOf, entity, read, settle, world } from "./utils/boxWorld.ts"
+import { defectOf, entity, makeGate, read, settle, world } from "./utils/boxWorld.ts"
 
 const a = Key.make("K", "a")
 
@@ -140,10 +140,10 @@ describe("background work", () => {
   it.effect("runs beside the caller, outside of its transaction, span and services", () =>
     Effect.gen(function*() {
       const datastore = yield* Datastore.Datastore
-      const gate = yield* Deferred.make<void>()
+      const gate = yield* makeGate
       let seen: unknown
       const work = Effect.gen(function*() {
-        yield* Deferred.await(gate)
+        yield* gate.wait
         const transaction = yield* Effect.serviceOption(Transaction.Transaction)
         const secret = yield* Effect.serviceOption(Secret)
         const span = yield* Effect.option(Effect.currentSpan)
@@ -154,7 +154,7 @@ describe("background work", () => {
         Effect.provideService(Secret, "of the caller")
       )
       assert.isUndefined(seen)
-      yield* Deferred.succeed(gate, undefined)
+      yield* gate.open
       yield* settle
 
       assert.deepStrictEqual(seen, ["None", "None", "None"])
@@ -163,17 +163,17 @@ describe("background work", () => {
   it.effect("outlives the fiber that asked for it", () =>
     Effect.gen(function*() {
       const datastore = yield* Datastore.Datastore
-      const gate = yield* Deferred.make<void>()
+      const gate = yield* makeGate
       let done = false
       const work = Effect.andThen(
-        Deferred.await(gate),
+        gate.wait,
         Effect.sync(() => {
           done = true
         })
       )
 
       yield* Fiber.join(yield* Effect.forkChild(datastore.background(work)))
-      yield* Deferred.succeed(gate, undefined)
+      yield* gate.open
       yield* settle
 
       assert.isTrue(done)

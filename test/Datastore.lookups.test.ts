@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Tracer } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, type Layer, Option, Tracer } from "effect"
 import type { Backend, Snapshot } from "../src/Backend.ts"
 import * as Datastore from "../src/Datastore.ts"
 import { DatastoreError, InvalidArgument, Unavailable } from "../src/EventboxError.ts"

@@ -5,7 +5,7 @@ import * as Datastore from "../src/Datastore.ts"
 import * as Entity from "../src/Entity.ts"
 import * as Key from "../src/Key.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
-import { defectOf, entity, operationsOf, read, settle, world } from "./utils/boxWorld.ts"
+import { defectOf, entity, makeGate, operationsOf, read, settle, world } from "./utils/boxWorld.ts"
 
 const a = Key.make("K", "a")
 const b = Key.make("K", "b")
@@ -77,10 +77,8 @@ describe("transactions", () => {
   it.effect("an interruption during the commit waits for it, and what it wrote stays", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
-      const [sent, answer] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
-      yield* faulty.inject("commit", Faulty.around({
-        before: Effect.andThen(Deferred.succeed(sent, undefined), Deferred.await(answer))
-      }))
+      const [sent, answer] = [yield* makeGate, yield* makeGate]
+      yield* faulty.inject("commit", Faulty.around({ before: Effect.andThen(sent.open, answer.wait) }))
       let after = false
       const fiber = yield* Effect.forkChild(Datastore.withTransaction(Effect.gen(function*() {
         yield* Datastore.put([entity(a, 1)])
@@ -88,12 +86,12 @@ describe("transactions", () => {
           after = true
         }))
       })))
-      yield* Deferred.await(sent)
+      yield* sent.wait
       const interruption = yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
       yield* settle
       const endedEarly = interruption.pollUnsafe() !== undefined
 
-      yield* Deferred.succeed(answer, undefined)
+      yield* answer.open
       yield* Fiber.join(interruption)
 
       assert.isFalse(endedEarly)
@@ -248,10 +246,12 @@ describe("transactions", () => {
 
   it.effect("an entity that vanished and one that appeared both fail the validation of reads", () =>
     Effect.gen(function*() {
-      for (const [before, during] of [[Datastore.put([entity(a, 1)]), Datastore.remove([a])], [
-        Datastore.remove([a]),
-        Datastore.put([entity(a, 1)])
-      ]] as const) {
+      for (
+        const [before, during] of [[Datastore.put([entity(a, 1)]), Datastore.remove([a])], [
+          Datastore.remove([a]),
+          Datastore.put([entity(a, 1)])
+        ]] as const
+      ) {
         yield* before
         const error = yield* Effect.flip(Datastore.withTransaction(Effect.gen(function*() {
           yield* read(a)
@@ -339,13 +339,13 @@ describe("a transaction that has ended", () => {
   it.effect("makes a read die that was under way when it ended", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
-      const answer = yield* Deferred.make<void>()
-      yield* faulty.inject("lookup", Faulty.around({ before: Deferred.await(answer) }))
+      const answer = yield* makeGate
+      yield* faulty.inject("lookup", Faulty.around({ before: answer.wait }))
 
       const fiber = yield* Datastore.withTransaction(
         Effect.forkDetach(defectOf(Datastore.get(a)), { startImmediately: true })
       )
-      yield* Deferred.succeed(answer, undefined)
+      yield* answer.open
 
       assert.strictEqual(yield* Fiber.join(fiber), message)
     }).pipe(Effect.provide(world)))
@@ -498,7 +498,10 @@ describe("reads and writes outside of a transaction", () => {
 
       assert.strictEqual(error.reason._tag, "Unavailable")
       assert.isTrue(error.isRetryable)
-      assert.include(error.message, "Datastore put failed: the service is unavailable (Datastore aborted the commit five times")
+      assert.include(
+        error.message,
+        "Datastore put failed: the service is unavailable (Datastore aborted the commit five times"
+      )
       assert.strictEqual((error.cause as { readonly _tag: string })._tag, "ContentionError")
       assert.strictEqual(operationsOf(yield* recorder.report).length, 5)
       assert.strictEqual(yield* read(a), undefined)

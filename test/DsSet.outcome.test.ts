@@ -83,7 +83,8 @@ const otherPop = (ids?: ReadonlyArray<string>) =>
 const readsHead = (call: Recorder.Call) =>
   call.operation === "lookup" && Recorder.kindsOf(call).includes("dsset.Tombstones")
 
-// Each of the following with a set that has no head yet, where absence is what the commit expects, and with one that has.
+// Each of the following with a set that has no head yet, where absence is what the commit expects, and with one that
+// has.
 describe.each([["that was never popped from", false], ["with a head", true]] as const)(
   "a commit without a response, on a set %s",
   (_, hasHead) => {
@@ -252,7 +253,9 @@ describe.each([["that was never popped from", false], ["with a head", true]] as 
         const { faulty, listing } = yield* setUp
         yield* loseCommit(faulty, Faulty.responseLost)
         const asked = yield* Deferred.make<void>()
-        yield* faulty.inject("lookup", Faulty.around({ before: Deferred.succeed(asked, undefined) }), { where: readsHead })
+        yield* faulty.inject("lookup", Faulty.around({ before: Deferred.succeed(asked, undefined) }), {
+          where: readsHead
+        })
         const fiber = yield* Effect.forkChild(pop(listing))
 
         yield* Deferred.await(asked)

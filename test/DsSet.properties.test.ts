@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as DsSet from "../src/DsSet.ts"
-import { add, list, pop, set, shown, withMinute } from "./utils/boxSet.ts"
 import { calm, twoProcesses } from "./utils/boxProcesses.ts"
+import { add, list, pop, set, shown, withMinute } from "./utils/boxSet.ts"
 import { storedItems } from "./utils/boxWorld.ts"
 
 const Worker = Schema.Literals([0, 1])
@@ -11,7 +11,10 @@ const Worker = Schema.Literals([0, 1])
 const Step = Schema.TaggedUnion({
   /** Adds an item with an id of its own, before or behind all others. */
   Add: { front: Schema.Boolean },
-  /** Adds an id again, no later than one delay after its pop: P3. As a retry, with the time of the first addition, or not. */
+  /**
+   * Adds an id again, no later than one delay after its pop: P3. As a retry, with the time of the first addition, or
+   * not.
+   */
   Again: { nth: Schema.Literals([0, 1, 2]), isRetry: Schema.Boolean },
   /** Lists two items at most, or all. */
   List: { worker: Worker, all: Schema.Boolean },
@@ -33,9 +36,9 @@ describe("any history of two processes over one set", () => {
   // The listings of both processes may be stale, items may be left behind, tombstones expire.
   //
   // Kills these mutants, at this size within half of the histories in every run that was tried: a `pop` that remembers
-  // nothing; a head that is not expected (E7), or is written without what was popped; a listing that does not hide popped
-  // items, or hides only those from before the pop; tombstones erased although their item was seen, or although it lies
-  // out of the range of a truncated listing (E4). At the default size the last two live on.
+  // nothing; a head that is not expected (E7), or is written without what was popped; a listing that does not hide
+  // popped items, or hides only those from before the pop; tombstones erased although their item was seen, or although
+  // it lies out of the range of a truncated listing (E4). At the default size the last two live on.
   it.effect.prop("pops every item once", [Schema.Array(Step)], ([steps]) =>
     Effect.gen(function*() {
       const { observer, workers } = yield* twoProcesses

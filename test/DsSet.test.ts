@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Option, Queue, Ref } from "effect"
+import { Duration, Effect, Exit, Option, Queue, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
@@ -8,7 +8,16 @@ import { idsOf } from "../src/internal/tombstones.ts"
 import * as Key from "../src/Key.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
 import { add, list, pop, set, shown, values, withMinute } from "./utils/boxSet.ts"
-import { defectOf, isAboutItems, operationsOf, settle, storedItems, world, writesHead } from "./utils/boxWorld.ts"
+import {
+  defectOf,
+  isAboutItems,
+  makeGate,
+  operationsOf,
+  settle,
+  storedItems,
+  world,
+  writesHead
+} from "./utils/boxWorld.ts"
 
 const headKey = Key.make("Parent", "parent", "dsset.Tombstones", 1)
 
@@ -34,8 +43,8 @@ const popAndDie = (ids: ReadonlyArray<string>) =>
   })
 
 describe("one item of a set", () => {
-  // Source of the facts: luci-go dsset_test.go, "item one lifecycle". One rule is ours: the pop that comes after the delay
-  // erases the tombstone by itself, without a listing that names it as garbage.
+  // Source of the facts: luci-go dsset_test.go, "item one lifecycle". One rule is ours: the pop that comes after the
+  // delay erases the tombstone by itself, without a listing that names it as garbage.
   it.effect("lives from its addition to the end of its tombstone", () =>
     Effect.gen(function*() {
       yield* add(["abc"])
@@ -289,9 +298,9 @@ describe("E4: a tombstone is erased only after its item is gone", () => {
   it.effect("items whose deletion is under way count as present", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
-      const gate = yield* Deferred.make<void>()
+      const gate = yield* makeGate
       yield* add(["a", "b"])
-      yield* faulty.inject("commit", Faulty.around({ before: Deferred.await(gate) }), { where: isAboutItems })
+      yield* faulty.inject("commit", Faulty.around({ before: gate.wait }), { where: isAboutItems })
       yield* pop(yield* list(), ["a"])
       yield* TestClock.adjust("2 minutes")
 
@@ -300,7 +309,6 @@ describe("E4: a tombstone is erased only after its item is gone", () => {
       yield* pop(listing, ["b"])
 
       assert.deepStrictEqual((yield* remembered).toSorted(), ["a", "b"])
-      yield* Deferred.succeed(gate, undefined)
     }).pipe(withMinute, Effect.provide(world)))
 
   // The age must be that of the moment before the reads are sent: a retried addition may land between them and a later
@@ -315,7 +323,12 @@ describe("E4: a tombstone is erased only after its item is gone", () => {
       const lateRetry = Effect.orDie(add(["a"], { atMillis: 0 }))
       yield* faulty.inject(
         "query",
-        Faulty.around({ after: Effect.andThen(Effect.asVoid(TestClock.adjust("5 seconds")), Effect.provideContext(lateRetry, yield* Effect.context<Datastore.Datastore>())) })
+        Faulty.around({
+          after: Effect.andThen(
+            Effect.asVoid(TestClock.adjust("5 seconds")),
+            Effect.provideContext(lateRetry, yield* Effect.context<Datastore.Datastore>())
+          )
+        })
       )
 
       const listing = yield* list()
@@ -488,7 +501,10 @@ describe("E8: no stored entity exceeds 900 KiB", () => {
 
       assert.strictEqual(error._tag === "DatastoreError" && error.reason._tag, "ResourceExhausted")
       assert.isTrue(error.isRetryable)
-      assert.match(error.message, /DsSet\.finishPop of Parent,"parent"\/dsset\.Tombstones,1 failed: a quota or size limit/)
+      assert.match(
+        error.message,
+        /DsSet\.finishPop of Parent,"parent"\/dsset\.Tombstones,1 failed: a quota or size limit/
+      )
       assert.match(error.message, /would have 11\d{5} bytes, the limit is 921600; pop less often or less at a time/)
       assert.lengthOf((yield* list()).items, 400)
       // Once the tombstones have expired there is room again.
@@ -680,7 +696,8 @@ describe("misuse of a set", () => {
 
   it.effect("beginPop twice, of one set in one transaction, dies, also after finishPop", () =>
     Effect.gen(function*() {
-      const again = (_: DsSet.PopOp, listing: DsSet.Listing) => Effect.orDie(Effect.asVoid(DsSet.beginPop(set, listing)))
+      const again = (_: DsSet.PopOp, listing: DsSet.Listing) =>
+        Effect.orDie(Effect.asVoid(DsSet.beginPop(set, listing)))
       const messages = [
         yield* withPop(again),
         yield* withPop((op, listing) => Effect.andThen(DsSet.finishPop(op), again(op, listing)))

@@ -8,8 +8,8 @@ import * as Eventbox from "../src/Eventbox.ts"
 import * as Key from "../src/Key.ts"
 import * as Processor from "../src/Processor.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
-import { withMinute } from "./utils/boxSet.ts"
 import { emit, Journal, journal, pending, saved, version, withJournal } from "./utils/boxJournal.ts"
+import { withMinute } from "./utils/boxSet.ts"
 import { defectOf, entity, inTime, operationsOf, read, settle, world } from "./utils/boxWorld.ts"
 
 const processOnce = Effect.andThen(Eventbox.processBatch(Journal, journal).pipe(withJournal()), settle)
@@ -117,7 +117,8 @@ describe("emit", () => {
 
       const { operations } = yield* recorder.report
       const tries = operations.map(({ call }) =>
-        call.operation === "commit" && call.request.mutations.map((mutation) =>
+        call.operation === "commit" &&
+        call.request.mutations.map((mutation) =>
           mutation._tag === "Upsert" && [mutation.entity.key.id, mutation.entity.properties["At"]]
         )
       )
@@ -295,7 +296,9 @@ describe("emitAll", () => {
       const recorder = yield* Recorder.Recorder
       const value = "x".repeat(900_000)
 
-      const [, report] = yield* recorder.during(Eventbox.emitAll(Journal, journal, Array.from({ length: 12 }, () => value)))
+      const [, report] = yield* recorder.during(
+        Eventbox.emitAll(Journal, journal, Array.from({ length: 12 }, () => value))
+      )
 
       assert.deepStrictEqual(commitSizes(report).toSorted((x, y) => x - y), [1, 11])
     }).pipe(Effect.provide(world)))

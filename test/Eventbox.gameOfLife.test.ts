@@ -34,7 +34,7 @@ const alone = (index: number, population: number): ReadonlyArray<Transition> => 
 const decide = (index: number, events: CellEvents, before: number): ReadonlyArray<Transition> => {
   if (events.length === 0) return alone(index, before)
   const transitions: Array<Transition> = []
-  const [arrival] = events.filter(({ value }) => value === "+")
+  const arrival = events.find(({ value }) => value === "+")
   const invitations = events.filter(({ value }) => value === "-")
   let population = before
   // One newcomer at a time; the others wait.
@@ -57,8 +57,7 @@ const cells = Cell.toLayer(Effect.succeed({
     })),
   prepareMutation: (events, population, { key }) =>
     Effect.sync(() => ({ transitions: decide(Number(key.id), events, population) })),
-  fetchEVersion: ({ key }) =>
-    Effect.map(load(Number(key.id)), ({ eversion }) => Processor.EVersion.make(eversion)),
+  fetchEVersion: ({ key }) => Effect.map(load(Number(key.id)), ({ eversion }) => Processor.EVersion.make(eversion)),
   saveState: (population, eversion, { key }) =>
     Datastore.put([Entity.make(key, { Population: population, EVersion: eversion })])
 }))

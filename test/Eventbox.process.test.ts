@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Effect, Exit, Fiber, Layer, Logger, Schedule } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber, Layer, Logger, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import * as Datastore from "../src/Datastore.ts"
 import * as Eventbox from "../src/Eventbox.ts"
@@ -17,7 +17,7 @@ import {
   withJournal,
   withMock
 } from "./utils/boxJournal.ts"
-import { defectOf, inTime, otherProcess, settle, world, writesHead } from "./utils/boxWorld.ts"
+import { defectOf, inTime, makeGate, otherProcess, settle, world, writesHead } from "./utils/boxWorld.ts"
 
 const process = Eventbox.process(Journal, journal)
 const nothing = {
@@ -36,7 +36,10 @@ const consumeWith = (...postProcess: ReadonlyArray<Effect.Effect<unknown, Refuse
   withJournal((events, state) => ({
     transitions: [
       ...consumeAll(events, state).transitions,
-      ...postProcess.map((effect) => ({ transitionTo: consumeAll(events, state).transitions[0]!.transitionTo, postProcess: effect }))
+      ...postProcess.map((effect) => ({
+        transitionTo: consumeAll(events, state).transitions[0]!.transitionTo,
+        postProcess: effect
+      }))
     ]
   }))
 
@@ -219,7 +222,9 @@ describe("post-process effects", () => {
     Effect.gen(function*() {
       let [first, second] = [0, 0]
       yield* emit(["a"])
-      const flaky = Eventbox.process(Journal, journal, { postProcess: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 3 })) })
+      const flaky = Eventbox.process(Journal, journal, {
+        postProcess: Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 3 }))
+      })
 
       const summary = yield* inTime(flaky.pipe(consumeWith(
         Effect.suspend(() => ++first < 3 ? Effect.fail(new Refused({ why: "not yet" })) : Effect.void),
@@ -258,9 +263,9 @@ describe("post-process effects", () => {
 
   it.effect("do not hold up other batches of their recipient", () =>
     Effect.gen(function*() {
-      const gate = yield* Deferred.make<void>()
+      const gate = yield* makeGate
       yield* emit(["a"])
-      const first = yield* Effect.forkChild(process.pipe(consumeWith(Deferred.await(gate))))
+      const first = yield* Effect.forkChild(process.pipe(consumeWith(gate.wait)))
       yield* settle
       yield* emit(["b"])
 
@@ -268,7 +273,7 @@ describe("post-process effects", () => {
 
       assert.deepStrictEqual(yield* saved(), { state: ["a", "b"], eversion: 2 })
       assert.isUndefined(first.pollUnsafe())
-      yield* Deferred.succeed(gate, undefined)
+      yield* gate.open
       yield* Fiber.join(first)
     }).pipe(Effect.provide(world)))
 })
@@ -277,8 +282,7 @@ describe("the lock of a recipient", () => {
   it.effect("keeps the batches of one process apart: none of many at once meets contention", () =>
     Effect.gen(function*() {
       const recorder = yield* Recorder.Recorder
-      const workers = Array.from({ length: 8 }, (_, n) =>
-        Effect.andThen(emit([`v${n}`]), process.pipe(withJournal())))
+      const workers = Array.from({ length: 8 }, (_, n) => Effect.andThen(emit([`v${n}`]), process.pipe(withJournal())))
 
       const summaries = yield* Effect.all(workers, { concurrency: "unbounded" })
 
@@ -302,11 +306,10 @@ describe("the lock of a recipient", () => {
 
   it.effect("is one per recipient: another one is not held up", () =>
     Effect.gen(function*() {
-      const gate = yield* Deferred.make<void>()
       const other = Journal.recipient("other")
       yield* emit(["a"])
       yield* emit(["b"], other)
-      const first = yield* Effect.forkChild(process.pipe(withMock({ loadState: () => Effect.andThen(Deferred.await(gate), Effect.never) })))
+      const first = yield* Effect.forkChild(process.pipe(withMock({ loadState: () => Effect.never })))
       yield* settle
 
       yield* Eventbox.process(Journal, other).pipe(withJournal())
@@ -321,15 +324,13 @@ describe("the lock of a recipient", () => {
       const faulty = yield* Faulty.Faulty
       yield* emit(["a", "b", "c"])
       const there = process.pipe(withJournal(), Effect.provideService(Datastore.Datastore, other), Effect.orDie)
-      const [sent, gate] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
-      yield* faulty.inject("commit", Faulty.around({
-        before: Effect.andThen(Deferred.succeed(sent, undefined), Deferred.await(gate))
-      }))
+      const [sent, gate] = [yield* makeGate, yield* makeGate]
+      yield* faulty.inject("commit", Faulty.around({ before: Effect.andThen(sent.open, gate.wait) }))
 
       const here = yield* Effect.forkChild(process.pipe(withJournal()))
-      yield* Deferred.await(sent)
+      yield* sent.wait
       yield* there
-      yield* Deferred.succeed(gate, undefined)
+      yield* gate.open
       const { retries } = yield* inTime(Fiber.join(here))
 
       assert.strictEqual(retries, 1)
@@ -379,10 +380,11 @@ describe("the lock of a recipient", () => {
 
 describe("drain", () => {
   const drain = (maxEvents?: number) => Eventbox.drain(Journal, journal, { maxEvents })
-  const consumeIf = (test: (value: string) => boolean) => (events: JournalEvents, state: ReadonlyArray<string>): JournalMutation => {
-    const chosen = events.filter(({ value }) => test(value))
-    return chosen.length === 0 ? { transitions: [] } : consumeAll(chosen, state)
-  }
+  const consumeIf =
+    (test: (value: string) => boolean) => (events: JournalEvents, state: ReadonlyArray<string>): JournalMutation => {
+      const chosen = events.filter(({ value }) => test(value))
+      return chosen.length === 0 ? { transitions: [] } : consumeAll(chosen, state)
+    }
 
   it.effect("repeats until nothing is left, and returns the sums", () =>
     Effect.gen(function*() {
@@ -482,16 +484,18 @@ describe("drain", () => {
       yield* emit(["a", "b", "c"])
       for (let n = 0; n < 2; n++) yield* faulty.inject("commit", Faulty.contention, { where: writesHead })
 
-      const summary = yield* inTime(drain(1).pipe(withJournal((events, state) => ({
-        transitions: events.map((event) => ({
-          events: [event],
-          transitionTo: [...state, event.value],
-          postProcess: Effect.suspend(() => {
-            seen.push(event.value)
-            return event.value === "b" ? Effect.fail(new Refused({ why: "b" })) : Effect.void
-          })
-        }))
-      }))))
+      const summary = yield* inTime(
+        drain(1).pipe(withJournal((events, state) => ({
+          transitions: events.map((event) => ({
+            events: [event],
+            transitionTo: [...state, event.value],
+            postProcess: Effect.suspend(() => {
+              seen.push(event.value)
+              return event.value === "b" ? Effect.fail(new Refused({ why: "b" })) : Effect.void
+            })
+          }))
+        })))
+      )
 
       assert.deepStrictEqual(seen, ["a", "b", "c"])
       assert.deepStrictEqual([summary.batches, summary.retries, summary.postProcessed], [3, 2, 2])
@@ -502,16 +506,18 @@ describe("drain", () => {
     Effect.gen(function*() {
       yield* emit(["a", "b"])
 
-      const error = yield* Effect.flip(drain(1).pipe(withJournal((events, state) => {
-        const [event] = events
-        return {
-          transitions: [{
-            events,
-            transitionTo: [...state, event?.value ?? ""],
-            sideEffect: event?.value === "b" ? new Refused({ why: "b" }) : undefined
-          }]
-        }
-      })))
+      const error = yield* Effect.flip(
+        drain(1).pipe(withJournal((events, state) => {
+          const [event] = events
+          return {
+            transitions: [{
+              events,
+              transitionTo: [...state, event?.value ?? ""],
+              sideEffect: event?.value === "b" ? new Refused({ why: "b" }) : undefined
+            }]
+          }
+        }))
+      )
 
       assert.strictEqual((error as Refused).why, "b")
       assert.deepStrictEqual(yield* saved(), { state: ["a"], eversion: 1 })

@@ -123,7 +123,10 @@ describe("a batch", () => {
         fetchEVersion: () => Effect.as(note("fetchEVersion"), version(7)),
         prepareMutation: () =>
           Effect.succeed({
-            transitions: [{ transitionTo: ["y"], sideEffect: note("one") }, { transitionTo: ["z"], sideEffect: note("two") }]
+            transitions: [{ transitionTo: ["y"], sideEffect: note("one") }, {
+              transitionTo: ["z"],
+              sideEffect: note("two")
+            }]
           }),
         saveState: (state, eversion, recipient) =>
           Effect.sync(() => {
@@ -202,7 +205,9 @@ describe("a batch", () => {
   it.effect("of two that run at once for one recipient one is contention, and each event is consumed once", () =>
     Effect.gen(function*() {
       yield* emit(["a", "b"])
-      const keeping = batch.pipe(withJournal((events, state) => ({ transitions: [{ events, transitionTo: state, sideEffect: put(1) }] })))
+      const keeping = batch.pipe(
+        withJournal((events, state) => ({ transitions: [{ events, transitionTo: state, sideEffect: put(1) }] }))
+      )
 
       const results = yield* Effect.all([Effect.result(keeping), Effect.result(keeping)], { concurrency: "unbounded" })
 
@@ -343,7 +348,10 @@ describe("garbage of a processor", () => {
 
       yield* batch.pipe(withMock({
         prepareMutation: (events) =>
-          Effect.as(Effect.orDie(Eventbox.emit(Journal, journal, "newer", { id: "mine" })), { transitions: [], garbage: events })
+          Effect.as(Effect.orDie(Eventbox.emit(Journal, journal, "newer", { id: "mine" })), {
+            transitions: [],
+            garbage: events
+          })
       }))
 
       assert.deepStrictEqual(yield* pending(), ["newer"])
@@ -491,7 +499,10 @@ describe("E1 and E3: what fails leaves nothing behind", () => {
   it.effect("a state that changed between loadState and the commit is contention, without fetchEVersion", () =>
     Effect.gen(function*() {
       yield* emit(["a"])
-      const change = Datastore.put([{ ...entity(journal.key, 1), properties: { State: "[\"intruder\"]", EVersion: 5 } }])
+      const change = Datastore.put([{
+        ...entity(journal.key, 1),
+        properties: { State: "[\"intruder\"]", EVersion: 5 }
+      }])
 
       const error = yield* Effect.flip(batch.pipe(Effect.provideServiceEffect(
         Journal,
@@ -517,11 +528,12 @@ describe("E1 and E3: what fails leaves nothing behind", () => {
       const [stateKey, sideKey] = [Key.make("K", "state"), Key.make("K", "side")]
       const process = (changed: Key.Key) =>
         batch.pipe(withMock({
-          loadState: () =>
-            Effect.as(Datastore.getAll([stateKey, sideKey]), { state: ["x"], eversion: version(0) }),
+          loadState: () => Effect.as(Datastore.getAll([stateKey, sideKey]), { state: ["x"], eversion: version(0) }),
           fetchEVersion: () => Effect.as(Datastore.get(stateKey), version(0)),
           prepareMutation: () =>
-            Effect.as(Effect.orDie(Datastore.put([entity(changed, 1)])), { transitions: [{ transitionTo: ["x"], sideEffect: put(2) }] })
+            Effect.as(Effect.orDie(Datastore.put([entity(changed, 1)])), {
+              transitions: [{ transitionTo: ["x"], sideEffect: put(2) }]
+            })
         }))
 
       yield* process(sideKey)
@@ -600,7 +612,9 @@ describe("misuse of a batch", () => {
 
   it.effect("a transition that consumes an event of another batch dies, naming it", () =>
     Effect.gen(function*() {
-      const message = yield* withDecision(() => ({ transitions: [{ transitionTo: [], events: [{ id: "alien", value: "" }] }] }))
+      const message = yield* withDecision(() => ({
+        transitions: [{ transitionTo: [], events: [{ id: "alien", value: "" }] }]
+      }))
 
       assert.strictEqual(
         message,
@@ -622,7 +636,10 @@ describe("misuse of a batch", () => {
 
   it.effect("an event that is consumed and declared garbage dies, naming it, and is not deleted", () =>
     Effect.gen(function*() {
-      const message = yield* withDecision((events) => ({ transitions: [{ transitionTo: [], events }], garbage: events }))
+      const message = yield* withDecision((events) => ({
+        transitions: [{ transitionTo: [], events }],
+        garbage: events
+      }))
 
       assert.strictEqual(
         message,
@@ -643,8 +660,14 @@ describe("misuse of a batch", () => {
     Effect.gen(function*() {
       for (const maxEvents of [0, -1, 2.5, Number.NaN, Number.POSITIVE_INFINITY]) {
         const message = `Eventbox: maxEvents is a positive integer, got ${maxEvents}`
-        assert.strictEqual(yield* defectOf(Eventbox.processBatch(Journal, journal, { maxEvents }).pipe(withMock({}))), message)
-        assert.strictEqual(yield* defectOf(Eventbox.process(Journal, journal, { maxEvents }).pipe(withMock({}))), message)
+        assert.strictEqual(
+          yield* defectOf(Eventbox.processBatch(Journal, journal, { maxEvents }).pipe(withMock({}))),
+          message
+        )
+        assert.strictEqual(
+          yield* defectOf(Eventbox.process(Journal, journal, { maxEvents }).pipe(withMock({}))),
+          message
+        )
         assert.strictEqual(yield* defectOf(Eventbox.drain(Journal, journal, { maxEvents }).pipe(withMock({}))), message)
       }
     }).pipe(Effect.provide(world)))

@@ -5,10 +5,21 @@ import * as Datastore from "../src/Datastore.ts"
 import * as Eventbox from "../src/Eventbox.ts"
 import * as Processor from "../src/Processor.ts"
 import { Recorder } from "../src/testing/index.ts"
-import { consumeAll, emit, Journal, journal, type JournalProcessor, saved, version, withJournal } from "./utils/boxJournal.ts"
+import {
+  consumeAll,
+  emit,
+  Journal,
+  journal,
+  type JournalProcessor,
+  saved,
+  version,
+  withJournal
+} from "./utils/boxJournal.ts"
 import { settle, storedItems, world } from "./utils/boxWorld.ts"
 
-/** What a batch asks of its database before it returns: its operations, and how many of them had to wait for another. */
+/**
+ * What a batch asks of its database before it returns: its operations, and how many of them had to wait for another.
+ */
 const costOf = <A, E, R>(batch: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const recorder = yield* Recorder.Recorder

@@ -18,7 +18,9 @@ const isolated = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.suspend(() => Effect.provideService(effect, Metric.MetricRegistry, new Map()))
 
 const valueOf = <State>(metric: Metric.Metric<number, State>, result?: string) =>
-  Metric.value(Metric.withAttributes(metric, result === undefined ? { recipient: "few" } : { recipient: "few", result }))
+  Metric.value(
+    Metric.withAttributes(metric, result === undefined ? { recipient: "few" } : { recipient: "few", result })
+  )
 
 const count = (metric: Metric.Counter<number>, result?: string) =>
   Effect.map(valueOf(metric, result), (state) => state.count)

@@ -36,7 +36,12 @@ describe("Chain", () => {
     Effect.gen(function*() {
       ops.length = 0
 
-      const chain = Processor.Chain(note("one"), undefined, Effect.andThen(note("broken"), Effect.fail("no")), note("two"))!
+      const chain = Processor.Chain(
+        note("one"),
+        undefined,
+        Effect.andThen(note("broken"), Effect.fail("no")),
+        note("two")
+      )!
       const error = yield* Effect.flip(chain)
 
       assert.strictEqual(error, "no")
@@ -143,7 +148,8 @@ describe("a recipient", () => {
 
 describe("a box", () => {
   it("of a kind that breaks the rules is refused when it is declared", () => {
-    const declare = (kind: string) => Processor.Service<Journal>()("test/Bad", { kind, state: Schema.Int, event: Schema.Int })
+    const declare = (kind: string) =>
+      Processor.Service<Journal>()("test/Bad", { kind, state: Schema.Int, event: Schema.Int })
 
     for (const kind of ["", "__kind__", "\uD800"]) assert.throws(() => declare(kind), Key.KeyError)
   })
@@ -153,7 +159,10 @@ describe("a box", () => {
       let builds = 0
       const layer = Journal.toLayer(Effect.gen(function*() {
         builds++
-        return yield* Journal.entity({ initial: () => [], prepareMutation: (events, state) => Effect.succeed(consumeAll(events, state)) })
+        return yield* Journal.entity({
+          initial: () => [],
+          prepareMutation: (events, state) => Effect.succeed(consumeAll(events, state))
+        })
       }))
       yield* emit(["a"])
 
@@ -247,9 +256,11 @@ describe("a state in the recipient's own entity", () => {
     Effect.gen(function*() {
       yield* emit(["a"])
 
-      const message = yield* defectOf(Eventbox.processBatch(Journal, journal).pipe(
-        withJournal((events) => ({ transitions: [{ events, transitionTo: [7 as unknown as string] }] }))
-      ))
+      const message = yield* defectOf(
+        Eventbox.processBatch(Journal, journal).pipe(
+          withJournal((events) => ({ transitions: [{ events, transitionTo: [7 as unknown as string] }] }))
+        )
+      )
 
       assert.include(message, "Expected string")
       assert.isUndefined(yield* saved())

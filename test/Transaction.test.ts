@@ -14,7 +14,9 @@ type Tag = "Insert" | "Upsert" | "Delete"
 const write = (tag: Tag, n: number): Mutation =>
   tag === "Delete" ? { _tag: tag, key } : { _tag: tag, entity: entity(key, n) }
 
-/** What a first and a second write of one key come to: the one write that says both, or the reason why there is none. */
+/**
+ * What a first and a second write of one key come to: the one write that says both, or the reason why there is none.
+ */
 const combine = (first: Tag, second: Tag): string => {
   const writes = new Map<string, Mutation>()
   Result.getOrThrow(Transaction.buffer(writes, [write(first, 1)], "put"))
@@ -26,20 +28,22 @@ const combine = (first: Tag, second: Tag): string => {
 }
 
 describe("writes of one key in one transaction", () => {
-  it.each([
-    ["Upsert", "Upsert", "Upsert 2"],
-    ["Upsert", "Delete", "Delete"],
-    ["Delete", "Upsert", "Upsert 2"],
-    ["Delete", "Delete", "Delete"],
-    // The entity must not have existed before the transaction, whatever is written then.
-    ["Insert", "Upsert", "Insert 2"],
-    // What was removed exists no more, so that an insert cannot fail: it writes, whether or not the entity existed.
-    ["Delete", "Insert", "Upsert 2"],
-    ["Upsert", "Insert", "AlreadyExists"],
-    ["Insert", "Insert", "AlreadyExists"],
-    // "It must not exist, and then do nothing": no single mutation says that.
-    ["Insert", "Delete", "InvalidArgument"]
-  ] as const)("%s and then %s are %s", (first, second, result) => {
+  it.each(
+    [
+      ["Upsert", "Upsert", "Upsert 2"],
+      ["Upsert", "Delete", "Delete"],
+      ["Delete", "Upsert", "Upsert 2"],
+      ["Delete", "Delete", "Delete"],
+      // The entity must not have existed before the transaction, whatever is written then.
+      ["Insert", "Upsert", "Insert 2"],
+      // What was removed exists no more, so that an insert cannot fail: it writes, whether or not the entity existed.
+      ["Delete", "Insert", "Upsert 2"],
+      ["Upsert", "Insert", "AlreadyExists"],
+      ["Insert", "Insert", "AlreadyExists"],
+      // "It must not exist, and then do nothing": no single mutation says that.
+      ["Insert", "Delete", "InvalidArgument"]
+    ] as const
+  )("%s and then %s are %s", (first, second, result) => {
     assert.strictEqual(combine(first, second), result)
   })
 

@@ -111,8 +111,8 @@ export const collect = (
 
 /**
  * Reads a page again while it is older than the head's last change: an old listing beside a head from which tombstones
- * have been erased since would show consumed items again. One more read is newer than the head, unless the clocks of the
- * database contradict each other.
+ * have been erased since would show consumed items again. One more read is newer than the head, unless the clocks of
+ * the database contradict each other.
  */
 const notOlderThanHead = (
   options: Parameters<typeof collect>[0],

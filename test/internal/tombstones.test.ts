@@ -59,7 +59,13 @@ describe("the bytes of the tombstones", () => {
   })
 
   it("that claim to be longer than they are do not decode, at once", () => {
-    for (const length of [[0x80, 0x01], [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f], Array.from({ length: 9 }, () => 0xff)]) {
+    for (
+      const length of [
+        [0x80, 0x01],
+        [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f],
+        Array.from({ length: 9 }, () => 0xff)
+      ]
+    ) {
       assert.isUndefined(Tombstones.decode(Uint8Array.from([1, 1, 0x74, 1, ...length])))
       assert.isUndefined(Tombstones.decode(Uint8Array.from([1, ...length])))
     }
@@ -173,6 +179,10 @@ describe("erasing", () => {
   })
 
   it("keeps the token of a pop that consumed nothing as long as its time does", () => {
-    assert.deepStrictEqual(shown(Tombstones.withoutExpired([pop("1", 10), pop("2", 9)], 10, keepNothing)), [["1", 10, []]])
+    assert.deepStrictEqual(shown(Tombstones.withoutExpired([pop("1", 10), pop("2", 9)], 10, keepNothing)), [[
+      "1",
+      10,
+      []
+    ]])
   })
 })
