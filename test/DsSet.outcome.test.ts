@@ -327,6 +327,22 @@ describe("a commit without a response", () => {
       assert.strictEqual(yield* Clock.currentTimeMillis, 0)
     }).pipe(Effect.provide(world)))
 
+  it.effect("keeps the tombstones of others when it is fenced: what they hide stays hidden", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      yield* add(["popped before"], { atMillis: 0 })
+      yield* pop(yield* list())
+      yield* settle
+      yield* add(["popped before"], { atMillis: 0 })
+      yield* add(["a"])
+      yield* faulty.inject("commit", Faulty.requestLost)
+
+      const error = yield* Effect.flip(inTime(pop(yield* list())))
+
+      assert.strictEqual(error._tag === "ContentionError" && error.reason._tag, "Fenced")
+      assert.deepStrictEqual(shown(yield* list()), { items: ["a"], garbage: ["popped before"] })
+    }).pipe(Effect.provide(world)))
+
   it.effect("keeps its fence as long as a tombstone, and no longer", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
