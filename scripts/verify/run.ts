@@ -199,7 +199,8 @@ const factOptions = { rounds: 10, tooLargeCommitBytes: 11 * 1_024 * 1_024 }
 
 const checkFacts = (run: Run, backend: Backend): Effect.Effect<Finding> =>
   Effect.scoped(Effect.gen(function*() {
-    const facts = conformance(factOptions)
+    // The emulator may show a commit to readers beside it entity by entity; eventbox does not lean on the opposite.
+    const facts = conformance({ ...factOptions, tornReads: run.plan.address.emulatorHost !== undefined })
     const datastore = yield* Datastore.make(backend)
     const unmet: Array<string> = []
     const unreached: Array<string> = []

@@ -23,6 +23,11 @@ export interface SuiteOptions {
   readonly tooLargeCommitBytes?: number | undefined
   /** How often each race is run; 20 by default. */
   readonly rounds?: number | undefined
+  /**
+   * Whether a reader beside a commit may see some of its entities before and some after it, as on the Firestore
+   * emulator; then the fact that it does not is left out. Eventbox does not lean on it: commits validate what was read.
+   */
+  readonly tornReads?: boolean | undefined
   /** For each test, and for building the layer; 30 seconds by default. */
   readonly timeout?: Duration.Input | undefined
 }
@@ -51,6 +56,7 @@ export const suite = <E>(name: string, layer: Layer.Layer<Datastore, E>, options
   const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(timeout))
   const facts = conformance({
     rounds: options.rounds ?? 20,
+    tornReads: options.tornReads ?? false,
     tooLargeCommitBytes: options.tooLargeCommitBytes ?? 11 * 1024 * 1024
   })
   withLayer(layer, { excludeTestServices: true, timeout })(name, (it) => {

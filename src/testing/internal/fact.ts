@@ -11,6 +11,8 @@ export interface Options {
   readonly tooLargeCommitBytes: number
   /** How often each race is run. */
   readonly rounds: number
+  /** Whether a reader beside a commit may see a part of it; then the fact that it does not is left out. */
+  readonly tornReads: boolean
 }
 
 /** Checks one fact below a fresh root; dies with an `UnmetError` when it does not hold. */

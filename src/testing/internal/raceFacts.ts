@@ -67,7 +67,7 @@ const races = (declare: Declare, { rounds }: Options): void => {
   )
 }
 
-const contended = (declare: Declare, { rounds }: Options): void => {
+const contended = (declare: Declare, { rounds, tornReads }: Options): void => {
   declare.fact(
     "8 fibers that increment one counter with retries lose no increment",
     () =>
@@ -85,6 +85,7 @@ const contended = (declare: Declare, { rounds }: Options): void => {
       })
   )
 
+  if (tornReads) return
   declare.fact("readers see all of a commit or nothing of it", () =>
     Effect.gen(function*() {
       const { backend, root } = yield* setup
