@@ -12,8 +12,10 @@ import { defectOf, world } from "./utils/boxWorld.ts"
 describe("Chain", () => {
   const ops: Array<string> = []
   const note = (name: string) =>
-    Effect.sync(() => {
+    Effect.gen(function*() {
       ops.push(name)
+      yield* Effect.yieldNow
+      ops.push(`end of ${name}`)
     })
 
   it("of nothing is undefined", () => {
@@ -29,7 +31,7 @@ describe("Chain", () => {
 
       yield* Processor.Chain(undefined, two, undefined, one, two, one, undefined)!
 
-      assert.deepStrictEqual(ops, ["two", "one", "two", "one"])
+      assert.deepStrictEqual(ops, ["two", "one", "two", "one"].flatMap((name) => [name, `end of ${name}`]))
     }))
 
   it.effect("stops at the first failure, which is its own", () =>
@@ -45,7 +47,7 @@ describe("Chain", () => {
       const error = yield* Effect.flip(chain)
 
       assert.strictEqual(error, "no")
-      assert.deepStrictEqual(ops, ["one", "broken"])
+      assert.deepStrictEqual(ops, ["one", "end of one", "broken", "end of broken"])
     }))
 
   it.effect("runs nothing before it is run", () =>
