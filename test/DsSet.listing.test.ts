@@ -5,6 +5,7 @@ import type { Backend } from "../src/Backend.ts"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
 import { setMemory } from "../src/internal/setMemory.ts"
+import { idsOf } from "../src/internal/tombstones.ts"
 import * as Key from "../src/Key.ts"
 import * as InMemory from "../src/layers/InMemory.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
@@ -120,8 +121,7 @@ describe("a listing", () => {
 })
 
 describe("the read-time rule", () => {
-  // Without it: the slow reader saw "a", reads a head from which its tombstone has been erased since, and pops it
-  // again. Goal: a database whose times contradict each other is reported, not asked for ever.
+  // Goal: a database whose times contradict each other is reported, not asked for ever.
   it.effect("a database whose queries stay behind its entities is an error, after five more queries", () =>
     Effect.gen(function*() {
       const store = yield* InMemory.makeStore
@@ -146,6 +146,8 @@ describe("the read-time rule", () => {
       assert.strictEqual(queries, 6)
     }))
 
+  // Without it: the slow reader saw "a", reads a head from which its tombstone has been erased since, and pops it
+  // again.
   it.effect("items that are older than the head's last change are read again", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
@@ -219,6 +221,31 @@ describe("a truncated listing", () => {
       }
 
       assert.include(popped, "zzz")
+    }).pipe(Effect.provide(world)))
+
+  // E4: a listing that began behind them could not tell that the popped items are gone.
+  it.effect("all of whose items were popped is not continued: the next one begins where it did, and erases", () =>
+    Effect.gen(function*() {
+      yield* add(["a", "b", "c", "d", "e"])
+      yield* pop(yield* list(2))
+      yield* settle
+      yield* TestClock.adjust("61 seconds")
+      yield* add(["a 1"])
+
+      const listing = yield* list(2)
+      yield* pop(listing)
+
+      assert.deepStrictEqual(shown(listing).items, ["a 1", "c"])
+      assert.deepStrictEqual((yield* list(2)).pops.flatMap(idsOf), ["a 1", "c"])
+    }).pipe(withMinute, Effect.provide(world)))
+
+  it.effect("some of whose items were left is continued behind them", () =>
+    Effect.gen(function*() {
+      yield* add(["a", "b", "c", "d", "e"])
+
+      yield* pop(yield* list(2), ["a"])
+
+      assert.deepStrictEqual(shown(yield* list(2)).items, ["c", "d"])
     }).pipe(Effect.provide(world)))
 
   it.effect("says so, also when it begins in the middle and gets to the end", () =>

@@ -465,6 +465,19 @@ describe("drain", () => {
       assert.deepStrictEqual(yield* pending(), [])
     }).pipe(Effect.provide(world)))
 
+  it.effect("makes another pass after one that found garbage: the processor may decide otherwise without it", () =>
+    Effect.gen(function*() {
+      yield* emit(["junk", "a"])
+
+      const summary = yield* drain().pipe(withJournal((events, state) => {
+        const junk = events.filter(({ value }) => value === "junk")
+        return junk.length > 0 ? { transitions: [], garbage: junk } : consumeAll(events, state)
+      }))
+
+      assert.deepStrictEqual([summary.garbage, summary.consumed], [1, 1])
+      assert.deepStrictEqual(yield* pending(), [])
+    }).pipe(Effect.provide(world)))
+
   it.effect("is a pass of its own: other listings of the process do not disturb it", () =>
     Effect.gen(function*() {
       yield* emit(["a", "b", "c", "d"])

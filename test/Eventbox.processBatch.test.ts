@@ -585,6 +585,26 @@ describe("events and states that do not decode", () => {
       assert.deepStrictEqual(yield* saved(), { state: ["last"], eversion: 1 })
     }).pipe(Effect.provide(world)))
 
+  const failures = {
+    prepareMutation: withMock({ prepareMutation: () => new Refused({ why: "no" }) }),
+    "a side effect": withJournal((events) => ({
+      transitions: [{ events, transitionTo: [], sideEffect: new Refused({ why: "no" }) }]
+    }))
+  }
+  it.effect.each(["prepareMutation", "a side effect"] as const)(
+    "nor do events on which %s fails",
+    (where) =>
+      Effect.gen(function*() {
+        yield* emit(["bad", "good"])
+        const small = Eventbox.processBatch(Journal, journal, { maxEvents: 1 })
+
+        yield* Effect.flip(failures[where](small))
+        yield* small.pipe(withJournal())
+
+        assert.deepStrictEqual(yield* saved(), { state: ["good"], eversion: 1 })
+      }).pipe(Effect.provide(world))
+  )
+
   it.effect("but a batch that met contention is tried again with the same events", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
@@ -596,6 +616,33 @@ describe("events and states that do not decode", () => {
       yield* small
 
       assert.deepStrictEqual(yield* saved(), { state: ["a", "b"], eversion: 1 })
+    }).pipe(Effect.provide(world)))
+})
+
+describe("a batch that takes as many events as it may", () => {
+  const small = Eventbox.processBatch(Journal, journal, { maxEvents: 2 })
+  const emitIds = (ids: ReadonlyArray<string>) => Eventbox.emitAll(Journal, journal, ids, { id: (value) => value })
+
+  it.effect("and leaves none of them is followed by one that begins where it did", () =>
+    Effect.gen(function*() {
+      yield* emitIds(["b", "junk", "y", "z"])
+      yield* small.pipe(withJournal(([first, junk], state) => ({ ...consumeAll([first!], state), garbage: [junk!] })))
+      yield* emitIds(["a"])
+
+      yield* small.pipe(withJournal())
+
+      assert.deepStrictEqual((yield* saved())!.state, ["b", "a", "y"])
+    }).pipe(Effect.provide(world)))
+
+  it.effect("and leaves some of them is followed by one that goes on behind them", () =>
+    Effect.gen(function*() {
+      yield* emitIds(["b", "c", "y", "z"])
+      yield* small.pipe(withJournal(([first], state) => consumeAll([first!], state)))
+      yield* emitIds(["a"])
+
+      yield* small.pipe(withJournal())
+
+      assert.deepStrictEqual((yield* saved())!.state, ["b", "y", "z"])
     }).pipe(Effect.provide(world)))
 })
 
