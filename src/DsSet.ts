@@ -7,7 +7,8 @@
  * | kind | id | properties | life |
  * |---|---|---|---|
  * | `dsset.Item` | the item's id | `Value` blob; `At` integer, ms since epoch; `Trace` string, only if traced | put by {@link add}; deleted after the commit that popped it |
- * | `dsset.Tombstones` | 1 | `Pops` blob: the pops of the last `TombstonesDelay`, newest last, as in `internal/tombstones.ts` | one per set, *the head*; written by every pop; never deleted |
+ * | `dsset.Tombstones` | 1 | `Pops` blob: the newest pops, newest last, as in `internal/tombstones.ts`; `Pages` blob, once there was a page: which pages live, as in `internal/pages.ts` | one per set, *the head*; written by every pop; never deleted |
+ * | `dsset.TombstonesPage` | its number, from 1 | `Pops` blob: older pops | written by the pop that takes the head above 16 KiB; never changed; deleted by a pop after all of it has expired and its items are gone |
  *
  * The loop of a consumer: {@link list}, {@link cleanupGarbage}, then in one transaction {@link beginPop}, `pop`,
  * {@link finishPop}. These invariants hold; tests cite them by number:
@@ -38,9 +39,22 @@ import {
 import { Ids } from "./Ids.ts"
 import { deleteUnchanged, maxDeletes } from "./internal/deletions.ts"
 import { collect, readPage } from "./internal/listing.ts"
+import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
+import { MaxHeadBytes, type NewPage, nextHead } from "./internal/nextHead.ts"
 import { findOutcome } from "./internal/outcome.ts"
-import { type Cursor, forgetIfEmpty, setMemory } from "./internal/setMemory.ts"
-import { checkId, headEntity, headKey, itemEntity, itemKey, itemKind, readPops } from "./internal/stored.ts"
+import { type Cursor, forgetIfEmpty, forgetPage, rememberPage, setMemory } from "./internal/setMemory.ts"
+import {
+  checkId,
+  type Head,
+  headEntity,
+  headKey,
+  itemEntity,
+  itemKey,
+  itemKind,
+  pageEntity,
+  pageKey,
+  readHead
+} from "./internal/stored.ts"
 import * as Tombstones from "./internal/tombstones.ts"
 import type { Key } from "./Key.ts"
 import * as Transaction from "./Transaction.ts"
@@ -135,8 +149,10 @@ export interface Listing {
   readonly rewind: () => void
   /** The head as it was read: what the pop expects. @internal */
   readonly head: Snapshot
-  /** @internal */
-  readonly pops: ReadonlyArray<Tombstones.Pop>
+  /** What the head held. @internal */
+  readonly tombstones: Head
+  /** Numbers of the pages that nobody needs any more. @internal */
+  readonly gone: ReadonlySet<number>
   /** Snapshots of the visible items, by id. @internal */
   readonly snapshots: ReadonlyMap<string, Snapshot>
   /** Ids that were present in storage, visible or not. @internal */
@@ -261,30 +277,48 @@ export const list = (
     if (!(Number.isSafeInteger(maxItems) && maxItems > 0)) {
       return yield* Effect.die(new Error(`DsSet.list: maxItems is a positive integer, got ${maxItems}`))
     }
+    // The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between.
+    const delayMillis = Duration.toMillis(yield* TombstonesDelay)
+    const expiredBefore = (yield* Clock.currentTimeMillis) - delayMillis
+    return yield* Effect.retry(listOnce(set, { ...options, delayMillis, expiredBefore }), {
+      times: 5,
+      while: (error) => error._tag === "PagesChanged"
+    }).pipe(Effect.mapError((error) => error._tag === "PagesChanged" ? damagedPage(error) : error))
+  }).pipe(Effect.withSpan("DsSet.list", {}, { captureStackTrace: false }))
+
+const listOnce = (
+  set: DsSet,
+  options: {
+    readonly maxItems: number
+    readonly cursor?: Cursor | undefined
+    readonly delayMillis: number
+    readonly expiredBefore: number
+  }
+): Effect.Effect<Listing, DatastoreError | PagesChanged, Datastore> =>
+  Effect.gen(function*() {
+    const { maxItems } = options
     const datastore = yield* Datastore
     const { parent } = set
     const memory = setMemory(datastore, parent)
     const cursor = options.cursor ?? memory.cursor
-    // The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between.
-    const delayMillis = Duration.toMillis(yield* TombstonesDelay)
-    const expiredBefore = (yield* Clock.currentTimeMillis) - delayMillis
     // A deletion that ends while the reads are under way may leave its items in what they saw.
     const deleting = new Set(memory.deleting)
     const [first, [head]] = yield* Effect.all([
       readPage(datastore, parent, cursor.after, maxItems + deleting.size),
       readSnapshots([headKey(parent)])
     ], { concurrency: "unbounded" })
-    const pops = yield* decodeHead(head!)
+    const tombstones = yield* decodeHead(head!)
+    forgetDead(datastore, parent, tombstones)
     const wraps = options.cursor === undefined
     const seen = yield* collect(
-      { datastore, parent, memory, deleting, cursor, wraps, maxItems, delayMillis, head: head!, pops },
+      { ...options, datastore, parent, memory, deleting, cursor, wraps, head: head!, tombstones },
       first
     )
     forgetIfEmpty(datastore, parent)
     const { hidden, ...rest } = seen
     const garbage = { set, ids: hidden.map(({ key }) => String(key.id)), snapshots: hidden }
-    return { ...rest, set, garbage, head: head!, pops, expiredBefore }
-  }).pipe(Effect.withSpan("DsSet.list", {}, { captureStackTrace: false }))
+    return { ...rest, set, garbage, head: head!, tombstones, expiredBefore: options.expiredBefore }
+  })
 
 /**
  * Deletes garbage of listings; what fails stays and is garbage again for the next listing.
@@ -429,6 +463,7 @@ export const finishPop = (
     const atMillis = yield* Clock.currentTimeMillis
     // Well before the token itself may be erased.
     const giveUpAtMillis = atMillis + Duration.toMillis(yield* TombstonesDelay) / 2
+    const maxHeadBytes = yield* MaxHeadBytes
     for (const op of ops) {
       const { listing, set } = op
       const key = headKey(set.parent)
@@ -438,27 +473,45 @@ export const finishPop = (
       if (transaction.writes.has(key.toString())) {
         return yield* Effect.die(new Error(`DsSet.finishPop: the pop of ${set.parent} was finished before`))
       }
-      const entity = headEntity(key, nextPops(op, token, atMillis))
+      const pop = Tombstones.makePop(token, atMillis, op.popped)
+      const { head, written } = nextHead(listing.tombstones, pop, { ...listing, keep: mustStay(listing), maxHeadBytes })
+      const entity = headEntity(key, head)
       const bytes = Entity.sizeBytes(entity)
       if (bytes > maxEntityBytes) return yield* headTooLarge(key, bytes)
       transaction.writes.set(key.toString(), { _tag: "Upsert", entity }) // E7
-      transaction.afterCommit.push(deletePopped(datastore, op))
-      transaction.witness ??= findOutcome({ ...listing, datastore, token, ids, giveUpAtMillis })
+      for (const { bytes: page, page: { number } } of written) {
+        const entity = pageEntity(set.parent, number, page)
+        transaction.writes.set(entity.key.toString(), { _tag: "Upsert", entity })
+      }
+      for (const number of listing.gone) {
+        const key = pageKey(set.parent, number)
+        transaction.writes.set(key.toString(), { _tag: "Delete", key })
+      }
+      transaction.afterCommit.push(rememberWritten(datastore, op, written), deletePopped(datastore, op))
+      transaction.witness ??= findOutcome({ ...listing, parent: set.parent, datastore, token, ids, giveUpAtMillis })
       op.finish()
     }
   })
 
-/** The head's pops after this one: what has expired and is gone is erased, and what was popped is added. */
-const nextPops = ({ listing, popped }: PopOp, token: string, atMillis: number): ReadonlyArray<Tombstones.Pop> => {
-  const present = new Set(listing.present)
-  const left = Tombstones.withoutExpired(
-    listing.pops,
-    listing.expiredBefore,
-    (id) => present.has(id) || !Tombstones.isCovered(listing.covered, id)
-  )
-  left.push(Tombstones.makePop(token, atMillis, popped))
-  return left
+/** Which ids keep their tombstones although these have expired: those whose items may still be there. // E4 */
+const mustStay = ({ covered, present }: Listing): (id: string) => boolean => {
+  const stored = new Set(present)
+  return (id) => stored.has(id) || !Tombstones.isCovered(covered, id)
 }
+
+/** Pages never change, so those that this process wrote need not be read. */
+const rememberWritten = (
+  datastore: Datastore["Service"],
+  { listing, set }: PopOp,
+  written: ReadonlyArray<NewPage>
+): Effect.Effect<void> =>
+  Effect.sync(() => {
+    for (const number of listing.gone) forgetPage(datastore, setMemory(datastore, set.parent), number)
+    for (const { bytes, page, pops } of written) {
+      const { check, number } = page
+      rememberPage(datastore, set.parent, number, { check, pops, bytes: bytes.length, unseen: undefined })
+    }
+  })
 
 /** Deletes popped items in the background; listings of this process ignore them meanwhile. */
 const deletePopped = (datastore: Datastore["Service"], { listing, popped, set }: PopOp): Effect.Effect<void> =>
@@ -480,13 +533,19 @@ const deletePopped = (datastore: Datastore["Service"], { listing, popped, set }:
     )
   })
 
-const decodeHead = (head: Snapshot): Effect.Effect<ReadonlyArray<Tombstones.Pop>, DatastoreError> => {
-  const pops = readPops(head)
-  if (pops !== undefined) return Effect.succeed(pops)
+const decodeHead = (snapshot: Snapshot): Effect.Effect<Head, DatastoreError> => {
+  const head = readHead(snapshot)
+  if (head !== undefined) return Effect.succeed(head)
   const detail = "the tombstones do not decode: written by a newer version of the library, or by something else"
   return Effect.fail(
-    new DatastoreError({ operation: "DsSet.list", keys: [head.key], reason: new Internal({ detail }) })
+    new DatastoreError({ operation: "DsSet.list", keys: [snapshot.key], reason: new Internal({ detail }) })
   )
+}
+
+const damagedPage = ({ key }: PagesChanged): DatastoreError => {
+  const detail = "a page of tombstones is not what the head says, five times in a row: it was deleted or changed by " +
+    "something else than this library, and without it consumed events might come back"
+  return new DatastoreError({ operation: "DsSet.list", keys: [key], reason: new Internal({ detail }) })
 }
 
 const headTooLarge = (key: Key, bytes: number): Effect.Effect<never, DatastoreError> => {

@@ -349,17 +349,17 @@ describe("a commit without a response", () => {
       yield* add(["a"])
       yield* faulty.inject("commit", Faulty.requestLost)
       yield* Effect.flip(inTime(pop(yield* list())))
-      const { pops } = yield* list()
+      const { tombstones: { pops } } = yield* list()
       assert.lengthOf(pops, 1)
 
       yield* TestClock.setTime(pops[0]!.atMillis + 300_000)
       yield* pop(yield* list())
-      assert.lengthOf((yield* list()).pops, 2)
+      assert.lengthOf((yield* list()).tombstones.pops, 2)
 
       yield* settle
       yield* TestClock.adjust("5 minutes")
       yield* TestClock.adjust("1 millis")
       yield* pop(yield* list(), [])
-      assert.lengthOf((yield* list()).pops, 1)
+      assert.lengthOf((yield* list()).tombstones.pops, 1)
     }).pipe(Effect.provide(world)))
 })

@@ -4,7 +4,8 @@ import { TestClock } from "effect/testing"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
 import * as Entity from "../src/Entity.ts"
-import { idsOf } from "../src/internal/tombstones.ts"
+import { MaxHeadBytes } from "../src/internal/nextHead.ts"
+import { idsOf, tokenOf } from "../src/internal/tombstones.ts"
 import * as Key from "../src/Key.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
 import { add, list, pop, set, shown, values, withMinute } from "./utils/boxSet.ts"
@@ -22,7 +23,7 @@ import {
 const headKey = Key.make("Parent", "parent", "dsset.Tombstones", 1)
 
 /** The ids that have a tombstone in the stored head. */
-const remembered = Effect.map(list(), ({ pops }) => pops.flatMap(idsOf))
+const remembered = Effect.map(list(), ({ tombstones }) => tombstones.pops.flatMap(idsOf))
 
 /** Keeps the deletion of popped items from happening, once. */
 const loseDelete = Effect.gen(function*() {
@@ -231,9 +232,9 @@ describe("E7: the head is written by every pop, expecting the snapshot that the 
       yield* pop(yield* list(), [])
       yield* pop(yield* list(), [])
 
-      const { pops } = yield* list()
+      const { tombstones } = yield* list()
 
-      assert.strictEqual(new Set(pops.map(({ token }) => token)).size, 2)
+      assert.strictEqual(new Set(tombstones.pops.map(tokenOf)).size, 2)
     }).pipe(Effect.provide(world)))
 })
 
@@ -364,7 +365,7 @@ describe("the time of an addition", () => {
 
       const listing = yield* list()
       assert.deepStrictEqual(values(listing), ["a=new"])
-      assert.deepStrictEqual(listing.pops.flatMap(idsOf), ["a"])
+      assert.deepStrictEqual(listing.tombstones.pops.flatMap(idsOf), ["a"])
       assert.deepStrictEqual(yield* pop(listing, ["a"]), ["a"])
     }).pipe(withMinute, Effect.provide(world)))
 
@@ -510,7 +511,7 @@ describe("E8: no stored entity exceeds 900 KiB", () => {
       // Once the tombstones have expired there is room again.
       yield* TestClock.adjust("61 seconds")
       assert.lengthOf(yield* pop(yield* list()), 400)
-    }).pipe(withMinute, Effect.provide(world)))
+    }).pipe(withMinute, Effect.provideService(MaxHeadBytes, 10_000_000), Effect.provide(world)))
 
   it.effect("additions are split by bytes as well as by count", () =>
     Effect.gen(function*() {

@@ -6,8 +6,10 @@ import type { QueryResult, Snapshot } from "../Backend.ts"
 import type { Datastore } from "../Datastore.ts"
 import { DatastoreError, Internal } from "../EventboxError.ts"
 import type { Key } from "../Key.ts"
+import { gonePages, loadPages, type PagesChanged } from "./livePages.ts"
+import { probe } from "./pages.ts"
 import type { Cursor, SetMemory } from "./setMemory.ts"
-import { itemKey, itemKind, itemsEnd, itemsStart, readItem, type StoredItem } from "./stored.ts"
+import { type Head, itemKey, itemKind, itemsEnd, itemsStart, readItem, type StoredItem } from "./stored.ts"
 import { newestOf, type Pop, type Range } from "./tombstones.ts"
 
 /** The items after an id. */
@@ -25,6 +27,7 @@ export interface Collected {
   readonly hidden: ReadonlyArray<Snapshot>
   readonly present: ReadonlyArray<string>
   readonly covered: ReadonlyArray<Range>
+  readonly gone: ReadonlySet<number>
   readonly truncated: boolean
   readonly reachedEnd: boolean
   /** Puts the cursor back to where this listing began, unless another listing has moved it. */
@@ -66,19 +69,21 @@ export const collect = (
     readonly wraps: boolean
     readonly maxItems: number
     readonly delayMillis: number
+    readonly expiredBefore: number
     readonly head: Snapshot
-    readonly pops: ReadonlyArray<Pop>
+    readonly tombstones: Head
   },
   first: Page
-): Effect.Effect<Collected, DatastoreError> =>
+): Effect.Effect<Collected, DatastoreError | PagesChanged> =>
   Effect.gen(function*() {
-    const { cursor, datastore, maxItems, memory, parent, wraps } = options
+    const { cursor, datastore, maxItems, memory, parent, tombstones, wraps } = options
     const view = makeView(options)
     let page = first
     let fromBeginning = first.after === undefined
     while (true) {
       page = yield* notOlderThanHead(options, page)
-      view.take(page)
+      const stored = page.result.results.map(readItem)
+      view.take(page, stored, yield* popsFor(options, stored))
       if (view.items.length >= maxItems) break
       if (!page.reachedEnd) {
         const last = String(page.result.results[page.result.results.length - 1]!.key.id)
@@ -93,6 +98,12 @@ export const collect = (
     }
     const reachedEnd = page.reachedEnd && !view.cutOff
     const last = reachedEnd ? undefined : view.items[view.items.length - 1]?.id
+    const gone = yield* gonePages(datastore, parent, {
+      pages: tombstones.pages,
+      expiredBefore: options.expiredBefore,
+      covered: view.covered,
+      present: view.present
+    })
     cursor.after = last
     const start = fromBeginning ? undefined : first.after
     return {
@@ -104,6 +115,7 @@ export const collect = (
       hidden: Array.from(view.hidden.values()),
       present: view.present,
       covered: view.covered,
+      gone,
       truncated: !reachedEnd || !fromBeginning,
       reachedEnd
     }
@@ -133,13 +145,29 @@ const notOlderThanHead = (
   )
 }
 
+/** The pops that may hide some of these items: those of the head, and of the pages that may know them. */
+const popsFor = (
+  options: Parameters<typeof collect>[0],
+  stored: ReadonlyArray<StoredItem>
+): Effect.Effect<ReadonlyArray<Pop>, DatastoreError | PagesChanged> => {
+  const { datastore, deleting, memory, parent, tombstones } = options
+  if (tombstones.pages.length === 0) return Effect.succeed(tombstones.pops)
+  const asked = stored.filter(({ id }) => !deleting.has(id) && !memory.deleting.has(id))
+  const question = probe(asked.map(({ id }) => id))
+  const pages = tombstones.pages.filter(question.mayHit)
+  if (pages.length === 0) return Effect.succeed(tombstones.pops)
+  return Effect.map(
+    loadPages(datastore, parent, pages),
+    (loaded) => [...loaded.flatMap(({ pops }) => pops), ...tombstones.pops]
+  )
+}
+
 /** Sorts the items of pages into visible and hidden ones. */
 const makeView = (options: {
   readonly memory: SetMemory
   readonly deleting: ReadonlySet<string>
   readonly maxItems: number
   readonly delayMillis: number
-  readonly pops: ReadonlyArray<Pop>
 }) => {
   const view = {
     items: [] as Array<StoredItem>,
@@ -150,9 +178,8 @@ const makeView = (options: {
     covered: [] as Array<Range>,
     /** Whether visible items were left out because there were enough. */
     cutOff: false,
-    take: (page: Page): void => {
-      const stored = page.result.results.map(readItem)
-      const tombstones = newestOf(options.pops, stored.map(({ id }) => id))
+    take: (page: Page, stored: ReadonlyArray<StoredItem>, pops: ReadonlyArray<Pop>): void => {
+      const tombstones = newestOf(pops, stored.map(({ id }) => id))
       for (const [index, item] of stored.entries()) {
         const snapshot = page.result.results[index]!
         view.present.push(item.id) // E4: an ignored item still counts as present
@@ -169,7 +196,13 @@ const makeView = (options: {
         }
       }
       const last = page.result.results[page.result.results.length - 1]
-      view.covered.push({ after: page.after, upTo: page.reachedEnd ? undefined : String(last?.key.id ?? page.after) })
+      const upTo = page.reachedEnd ? undefined : String(last?.key.id ?? page.after)
+      const before = view.covered[view.covered.length - 1]
+      if (before === undefined || before.upTo !== page.after || page.after === undefined) {
+        view.covered.push({ after: page.after, upTo })
+      } else {
+        view.covered[view.covered.length - 1] = { after: before.after, upTo }
+      }
     }
   }
   return view

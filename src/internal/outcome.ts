@@ -8,26 +8,30 @@ import type { Snapshot } from "../Backend.ts"
 import { type Datastore, sameSnapshot, sendCommit } from "../Datastore.ts"
 import { isUnknownOutcome } from "../EventboxError.ts"
 import type { IdSource } from "../Ids.ts"
+import type { Key } from "../Key.ts"
 import type { Outcome } from "../Transaction.ts"
-import { headEntity, readPops } from "./stored.ts"
-import { makePop, type Pop } from "./tombstones.ts"
+import { loadPages } from "./livePages.ts"
+import { type Head, headEntity, readHead } from "./stored.ts"
+import { makePop, type Pop, tokenOf } from "./tombstones.ts"
 
 const maxAttempts = 8
 
 /**
- * Reads the head that the commit was to write. Its token is there: it landed. The head changed otherwise: it lost, and
- * can never land, since it expects the old head. The head is unchanged: the commit may still be under way, so *fence*
+ * Reads the head that the commit was to write, and the pages that are younger than the commit. Its token is there: it
+ * landed. The head changed otherwise: it lost, and can never land, since it expects the old head. The head is unchanged: the commit may still be under way, so *fence*
  * it, by rewriting the head under the same expectation; success proves that the commit can never land.
  *
  * **Details**
  *
  * Tries up to eight times with jittered pauses from 100 ms on, and not after `giveUpAtMillis`: tokens are erased with
- * their tombstones, and an absent token would then prove nothing. Costs 1 read, and 1 write for a fence.
+ * their tombstones, and an absent token would then prove nothing. Costs 1 read, 1 for each younger page, and 1 write
+ * for a fence.
  */
 export const findOutcome = (options: {
   readonly datastore: Datastore["Service"]
+  readonly parent: Key
   readonly head: Snapshot
-  readonly pops: ReadonlyArray<Pop>
+  readonly tombstones: Head
   readonly token: string
   readonly ids: IdSource
   readonly giveUpAtMillis: number
@@ -35,7 +39,7 @@ export const findOutcome = (options: {
 
 const attempt = (options: Parameters<typeof findOutcome>[0], number: number): Effect.Effect<Outcome> =>
   Effect.gen(function*() {
-    const { datastore, giveUpAtMillis, head, token } = options
+    const { datastore, giveUpAtMillis, head } = options
     const again = number >= maxAttempts ? Effect.succeed<Outcome>("Unknown") : Effect.andThen(
       Effect.flatMap(Random.nextBetween(0.5, 1.5), (jitter) => Effect.sleep(100 * 2 ** (number - 1) * jitter)),
       attempt(options, number + 1)
@@ -45,7 +49,10 @@ const attempt = (options: Parameters<typeof findOutcome>[0], number: number): Ef
     if ((yield* Clock.currentTimeMillis) > giveUpAtMillis) return "Unknown"
     if (read._tag === "Failure") return yield* again
     const now = read.success[0]!
-    if (readPops(now)?.some((pop) => pop.token === token) === true) return "Landed"
+    const found = yield* Effect.result(hasToken(options, now))
+    if ((yield* Clock.currentTimeMillis) > giveUpAtMillis) return "Unknown"
+    if (found._tag === "Failure") return yield* again
+    if (found.success) return "Landed"
     if (!sameSnapshot(now, head)) return "Lost"
     const fenced = yield* Effect.result(fence(options))
     if (fenced._tag === "Success") return "Fenced"
@@ -54,12 +61,25 @@ const attempt = (options: Parameters<typeof findOutcome>[0], number: number): Ef
     return readOn && number === 1 ? yield* attempt(options, number + 1) : yield* again
   })
 
+/** Whether the token is in the head or in a page that is younger than what the commit expected. */
+const hasToken = ({ datastore, parent, tombstones, token }: Parameters<typeof findOutcome>[0], now: Snapshot) =>
+  Effect.gen(function*() {
+    const head = readHead(now)
+    const isThere = (pops: ReadonlyArray<Pop>): boolean => pops.some((pop) => tokenOf(pop) === token)
+    if (head === undefined || isThere(head.pops)) return head !== undefined
+    const younger = head.pages.filter(({ number }) => number >= tombstones.next)
+    return (yield* loadPages(datastore, parent, younger)).some(({ pops }) => isThere(pops))
+  })
+
 const fence = (options: Parameters<typeof findOutcome>[0]) =>
   Effect.gen(function*() {
-    const { datastore, head, ids, pops } = options
+    const { datastore, head, ids, tombstones } = options
     const mark = makePop(yield* ids.next, yield* Clock.currentTimeMillis, [])
     yield* sendCommit(datastore, {
-      mutations: [{ _tag: "Upsert", entity: headEntity(head.key, [...pops, mark]) }],
+      mutations: [{
+        _tag: "Upsert",
+        entity: headEntity(head.key, { ...tombstones, pops: [...tombstones.pops, mark] })
+      }],
       expected: [head]
     })
   })

@@ -1,13 +1,23 @@
 /**
- * What one layer remembers of a set inside the process: items whose deletion is under way, and where a cut-off listing
- * ended.
+ * What one layer remembers of a set inside the process: items whose deletion is under way, where a cut-off listing
+ * ended, and pages of tombstones.
  */
 import type { Datastore } from "../Datastore.ts"
 import type { Key } from "../Key.ts"
+import type { Pop } from "./tombstones.ts"
 
 /** Where a series of listings stands: the last item it returned, `undefined` at the beginning. */
 export interface Cursor {
   after: string | undefined
+}
+
+/** A page that was read or written. */
+export interface KnownPage {
+  readonly check: number
+  readonly pops: ReadonlyArray<Pop>
+  readonly bytes: number
+  /** Ids of an expired page, and those among them whose items have not been seen to be gone since. */
+  unseen: { readonly all: ReadonlySet<string>; readonly left: Set<string> } | undefined
 }
 
 /** The memory of one set. */
@@ -15,25 +25,69 @@ export interface SetMemory {
   /** Ids of items that this process is deleting after it popped them. */
   readonly deleting: Set<string>
   readonly cursor: Cursor
+  /** By number. */
+  readonly pages: Map<number, KnownPage>
 }
 
-const memories = new WeakMap<Datastore["Service"], Map<string, SetMemory>>()
+interface Memories {
+  /** The set that was used last comes last. */
+  readonly sets: Map<string, SetMemory>
+  pageBytes: number
+}
+
+/** Bytes of pages that one layer remembers, in all. */
+const maxPageBytes = 64 * 1_024 * 1_024
+
+const memories = new WeakMap<Datastore["Service"], Memories>()
 
 /** The memory of one set in one layer; made when there is none. */
 export const setMemory = (datastore: Datastore["Service"], parent: Key): SetMemory => {
-  let sets = memories.get(datastore)
-  if (sets === undefined) memories.set(datastore, sets = new Map())
+  const { sets } = memoriesOf(datastore)
   const id = parent.toString()
   let memory = sets.get(id)
-  if (memory === undefined) sets.set(id, memory = { deleting: new Set(), cursor: { after: undefined } })
+  if (memory === undefined) {
+    sets.set(id, memory = { deleting: new Set(), cursor: { after: undefined }, pages: new Map() })
+  }
   return memory
 }
 
 /** Drops a memory that holds nothing, so that a process that meets many recipients does not grow. */
 export const forgetIfEmpty = (datastore: Datastore["Service"], parent: Key): void => {
-  const sets = memories.get(datastore)
-  const memory = sets?.get(parent.toString())
-  if (memory !== undefined && memory.deleting.size === 0 && memory.cursor.after === undefined) {
-    sets!.delete(parent.toString())
+  const { sets } = memoriesOf(datastore)
+  const memory = sets.get(parent.toString())
+  if (
+    memory !== undefined && memory.deleting.size === 0 && memory.cursor.after === undefined && memory.pages.size === 0
+  ) {
+    sets.delete(parent.toString())
   }
+}
+
+/** Remembers a page; pages of the sets that were not used for the longest time make room. */
+export const rememberPage = (datastore: Datastore["Service"], parent: Key, number: number, page: KnownPage): void => {
+  const all = memoriesOf(datastore)
+  const memory = setMemory(datastore, parent)
+  const id = parent.toString()
+  all.sets.delete(id)
+  all.sets.set(id, memory)
+  forgetPage(datastore, memory, number)
+  memory.pages.set(number, page)
+  all.pageBytes += page.bytes
+  for (const other of all.sets.values()) {
+    for (const oldest of other.pages.keys()) {
+      if (all.pageBytes <= maxPageBytes || other.pages.size === 1 && other === memory) return
+      forgetPage(datastore, other, oldest)
+    }
+  }
+}
+
+/** Forgets a page. */
+export const forgetPage = (datastore: Datastore["Service"], { pages }: SetMemory, number: number): void => {
+  memoriesOf(datastore).pageBytes -= pages.get(number)?.bytes ?? 0
+  pages.delete(number)
+}
+
+const memoriesOf = (datastore: Datastore["Service"]): Memories => {
+  let all = memories.get(datastore)
+  if (all === undefined) memories.set(datastore, all = { sets: new Map(), pageBytes: 0 })
+  return all
 }

@@ -6,12 +6,15 @@ import * as Option from "effect/Option"
 import type { Snapshot } from "../Backend.ts"
 import type * as Entity from "../Entity.ts"
 import * as Key from "../Key.ts"
+import * as Pages from "./pages.ts"
 import * as Tombstones from "./tombstones.ts"
 
 /** Kind of the items. */
 export const itemKind = "dsset.Item"
 /** Kind of the head. */
 export const headKind = "dsset.Tombstones"
+/** Kind of the pages. */
+export const pageKind = "dsset.TombstonesPage"
 
 /** Ids from here on are refused: it is the upper end of the key range of items. */
 const idsEnd = "\u{10FFFF}"
@@ -69,16 +72,47 @@ export const readItem = (snapshot: Snapshot): StoredItem => {
   }
 }
 
+/** The key of a page. */
+export const pageKey = (parent: Key.Key, number: number): Key.Key => Key.childUnsafe(parent, pageKind, number)
+
+/** What a head holds: the newest pops, and what it knows of the pages that hold the others. */
+export interface Head extends Pages.Directory {
+  readonly pops: ReadonlyArray<Tombstones.Pop>
+}
+
+/** The head of a set that was never popped. */
+const noHead: Head = { ...Pages.empty, pops: [] }
+
 /** The head as it is stored. */
-export const headEntity = (key: Key.Key, pops: ReadonlyArray<Tombstones.Pop>): Entity.Entity => ({
-  key,
-  properties: { Pops: Tombstones.encode(pops) },
+export const headEntity = (key: Key.Key, head: Head): Entity.Entity => {
+  const properties = { Pops: Tombstones.encode(head.pops) }
+  return {
+    key,
+    properties: head.bytes.length === 0 ? properties : { ...properties, Pages: head.bytes },
+    unindexed: "all"
+  }
+}
+
+/** Reads a head; `undefined` when it does not decode. */
+export const readHead = (snapshot: Snapshot): Head | undefined => {
+  if (Option.isNone(snapshot.entity)) return noHead
+  const { Pages: pageBytes, Pops } = snapshot.entity.value.properties
+  const pops = Pops instanceof Uint8Array ? Tombstones.decode(Pops) : undefined
+  if (pops === undefined) return undefined
+  if (pageBytes === undefined) return { ...noHead, pops }
+  const directory = pageBytes instanceof Uint8Array ? Pages.decode(pageBytes) : undefined
+  return directory === undefined ? undefined : { ...directory, pops }
+}
+
+/** A page as it is stored. */
+export const pageEntity = (parent: Key.Key, number: number, bytes: Uint8Array): Entity.Entity => ({
+  key: pageKey(parent, number),
+  properties: { Pops: bytes },
   unindexed: "all"
 })
 
-/** The pops of a head, none for a set that has no head yet; `undefined` when the head does not decode. */
-export const readPops = (head: Snapshot): ReadonlyArray<Tombstones.Pop> | undefined => {
-  if (Option.isNone(head.entity)) return []
-  const bytes = head.entity.value.properties["Pops"]
-  return bytes instanceof Uint8Array ? Tombstones.decode(bytes) : undefined
+/** The bytes of a page; `undefined` when it is gone, or is not a page. */
+export const readPageBytes = (snapshot: Snapshot): Uint8Array | undefined => {
+  const bytes = Option.getOrUndefined(snapshot.entity)?.properties["Pops"]
+  return bytes instanceof Uint8Array ? bytes : undefined
 }

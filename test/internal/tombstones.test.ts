@@ -8,7 +8,7 @@ const pop = (token: string, atMillis: number, ...ids: ReadonlyArray<string>) => 
 
 /** Pops with their ids as text. */
 const shown = (pops: ReadonlyArray<Tombstones.Pop> | undefined) =>
-  pops?.map((one) => [one.token, one.atMillis, Tombstones.idsOf(one)])
+  pops?.map((one) => [Tombstones.tokenOf(one), one.atMillis, Tombstones.idsOf(one)])
 
 const keepNothing = () => false
 
@@ -27,7 +27,7 @@ describe("the bytes of the tombstones", () => {
   })
 
   it("hold a UUID in 17 bytes, and other text in its UTF-8 and its length", () => {
-    const sizeOf = (id: string) => pop("t", 1, id).idBytes.length
+    const sizeOf = (id: string) => pop("t", 1, id).bytes.length - pop("t", 1, id).idsFrom
 
     assert.strictEqual(sizeOf(uuid), 17)
     assert.strictEqual(sizeOf(uuid.toUpperCase()), 37)
@@ -167,7 +167,7 @@ describe("erasing", () => {
   it("drops pops from before the moment, and keeps those from that very moment on", () => {
     const pops = [pop("1", 9, "a"), pop("2", 10, "b"), pop("3", 11, "c")]
 
-    assert.deepStrictEqual(Tombstones.withoutExpired(pops, 10, keepNothing).map(({ token }) => token), ["2", "3"])
+    assert.deepStrictEqual(Tombstones.withoutExpired(pops, 10, keepNothing).map(Tombstones.tokenOf), ["2", "3"])
   })
 
   it("keeps of an expired pop the ids whose item may still be there", () => {

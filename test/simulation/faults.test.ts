@@ -4,7 +4,16 @@ import * as Eventbox from "../../src/Eventbox.ts"
 import * as Explore from "../../src/testing/Explore.ts"
 import { allApplied, isLong, printed } from "../utils/explore.ts"
 import { boxes, emit, exactlyOnce, layer, recipient, work } from "../utils/exploreBox.ts"
-import { add, appliedInTheEnd, cleanUp, consume, delayMillis, endings, withMinute } from "../utils/exploreSet.ts"
+import {
+  add,
+  appliedInTheEnd,
+  cleanUp,
+  consume,
+  delayMillis,
+  endings,
+  layouts,
+  withMinute
+} from "../utils/exploreSet.ts"
 
 /*
  * Commits whose response is lost after they landed, whose request is lost, that land at any later moment, and workers
@@ -20,7 +29,15 @@ const faced = (report: Explore.Report, faulty: number) => {
   assert.isAbove(report.contended, 0)
 }
 
-for (const { box, name, stateAfter } of boxes) {
+const cases = boxes.flatMap((one) =>
+  layouts.map(({ layout, withLayout }) => ({
+    ...one,
+    name: `${one.name}, ${layout}`,
+    withLayout
+  }))
+)
+
+for (const { box, name, stateAfter, withLayout } of cases) {
   describe(`Faults, ${name}`, () => {
     // An earlier batch has left a head: to rewrite that with nothing new in it would change nothing.
     const setup = Effect.gen(function*() {
@@ -37,7 +54,7 @@ for (const { box, name, stateAfter } of boxes) {
     it.effect("a lost or late commit of either worker comes out right", () =>
       Effect.gen(function*() {
         faced(yield* explore("one fault of either worker", lossy), 100)
-      }).pipe(Effect.provide(layer)))
+      }).pipe(withLayout, Effect.provide(layer)))
 
     it.effect("a lost or late commit comes out right in the first batches of all", () =>
       Effect.gen(function*() {
@@ -52,18 +69,18 @@ for (const { box, name, stateAfter } of boxes) {
         )
 
         faced(report, 50)
-      }).pipe(Effect.provide(layer)))
+      }).pipe(withLayout, Effect.provide(layer)))
 
     it.effect("two lost or late commits of one worker come out right, the fence and the deletions included", () =>
       Effect.gen(function*() {
         faced(yield* explore("two faults", { ...lossy, max: 2, where: (_, process) => process === "one" }), 500)
-      }).pipe(Effect.provide(layer)))
+      }).pipe(withLayout, Effect.provide(layer)))
 
     it.effect("a worker that tries again after a lost or late commit consumes nothing twice", () =>
       Effect.gen(function*() {
         const programs = { one: work(box, { tries: 2 }), two: work(box) }
         faced(yield* explore("one fault, two tries", lossy, programs), 100)
-      }).pipe(Effect.provide(layer)))
+      }).pipe(withLayout, Effect.provide(layer)))
 
     // Kills: side effects in a commit of their own; pops in a commit of their own.
     it.effect("a worker that stops for good loses at most its post-process effects", () =>
@@ -79,12 +96,12 @@ for (const { box, name, stateAfter } of boxes) {
         )
 
         faced(report, 40)
-      }).pipe(Effect.provide(layer)))
+      }).pipe(withLayout, Effect.provide(layer)))
 
     it.effect.runIf(isLong)("three faults of one worker come out right", () =>
       Effect.gen(function*() {
         faced(yield* explore("three faults", { ...lossy, max: 3, where: (_, process) => process === "one" }), 1_000)
-      }).pipe(Effect.provide(layer)), 600_000)
+      }).pipe(withLayout, Effect.provide(layer)), 600_000)
   })
 }
 
@@ -133,41 +150,43 @@ describe("Faults of an emit", () => {
     }).pipe(Effect.provide(layer)))
 })
 
-describe("Known outcomes", () => {
-  // The landed commit's token has been erased with its tombstones when the worker looks for it. Kills: no
-  // `giveUpAtMillis`.
-  it.effect("an outcome is unknown once the token may have been erased, and otherwise true", () =>
-    Effect.gen(function*() {
-      const ended = { landed: 0, contention: 0, unknown: 0 }
-      const report = yield* printed(
-        "outcomes over a jump of time",
-        Explore.explore({
-          setup: add("e"),
-          programs: {
-            one: Effect.ignore(consume()),
-            eraser: Effect.andThen(cleanUp, Effect.ignore(consume({ always: true })))
-          },
-          jumps: [delayMillis + 1],
-          faults: {
-            responseLost: true,
-            requestLost: true,
-            where: ({ request }, process) =>
-              process === "one" && request.mutations.some(({ _tag }) => _tag !== "Delete")
-          },
-          check: (history) =>
-            Effect.gen(function*() {
-              const landed = (yield* allApplied).map(({ attempt }) => attempt)
-              for (const { attempt, ended: how } of endings(history, "one")) {
-                ended[how]++
-                if (how === "landed") assert.include(landed, attempt)
-                if (how === "contention") assert.notInclude(landed, attempt)
-              }
-              assert.deepStrictEqual(yield* appliedInTheEnd(["e"]), [1])
-            })
-        })
-      )
+for (const { layout, withLayout } of layouts) {
+  describe(`Known outcomes, ${layout}`, () => {
+    // The landed commit's token has been erased with its tombstones when the worker looks for it. Kills: no
+    // `giveUpAtMillis`.
+    it.effect("an outcome is unknown once the token may have been erased, and otherwise true", () =>
+      Effect.gen(function*() {
+        const ended = { landed: 0, contention: 0, unknown: 0 }
+        const report = yield* printed(
+          `outcomes over a jump of time, ${layout}`,
+          Explore.explore({
+            setup: add("e"),
+            programs: {
+              one: Effect.ignore(consume()),
+              eraser: Effect.andThen(cleanUp, Effect.ignore(consume({ always: true })))
+            },
+            jumps: [delayMillis + 1],
+            faults: {
+              responseLost: true,
+              requestLost: true,
+              where: ({ request }, process) =>
+                process === "one" && request.mutations.some(({ _tag }) => _tag !== "Delete")
+            },
+            check: (history) =>
+              Effect.gen(function*() {
+                const landed = (yield* allApplied).map(({ attempt }) => attempt)
+                for (const { attempt, ended: how } of endings(history, "one")) {
+                  ended[how]++
+                  if (how === "landed") assert.include(landed, attempt)
+                  if (how === "contention") assert.notInclude(landed, attempt)
+                }
+                assert.deepStrictEqual(yield* appliedInTheEnd(["e"]), [1])
+              })
+          })
+        )
 
-      assert.isTrue(report.isComplete)
-      for (const how of ["landed", "contention", "unknown"] as const) assert.isAbove(ended[how], 0)
-    }).pipe(withMinute))
-})
+        assert.isTrue(report.isComplete)
+        for (const how of ["landed", "contention", "unknown"] as const) assert.isAbove(ended[how], 0)
+      }).pipe(withLayout, withMinute))
+  })
+}

@@ -2,7 +2,16 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import * as Explore from "../../src/testing/Explore.ts"
 import { printed } from "../utils/explore.ts"
-import { add, appliedInTheEnd, cleanUp, consume, delayMillis, poppedBy, withMinute } from "../utils/exploreSet.ts"
+import {
+  add,
+  appliedInTheEnd,
+  cleanUp,
+  consume,
+  delayMillis,
+  layouts,
+  poppedBy,
+  withMinute
+} from "../utils/exploreSet.ts"
 
 /*
  * Each rule of the stored format closes a window in which an item is lost or consumed twice. Every test holds the
@@ -32,184 +41,188 @@ const atLeast = (report: Explore.Report, histories: number) => {
   assert.isAtLeast(report.histories, histories)
 }
 
-describe("Windows of the set", () => {
-  // Kills: no `while (page.result.readTime < head.updateTime)` in `collect`.
-  it.effect("items that are older than the head are read again", () =>
-    Effect.gen(function*() {
-      const report = yield* printed(
-        "read-time rule",
-        Explore.explore({
-          setup: Effect.andThen(hidden("e"), expire),
-          programs: { slow: consume(), eraser: Effect.andThen(cleanUp, consume({ always: true })) },
-          check: () => endsWith({ e: 1 }),
-          prune: false
-        })
-      )
-
-      atLeast(report, 100)
-    }).pipe(withMinute))
-
-  // A retry lands in time, between a listing that began in time and its commit, which comes after the window.
-  // Kills: `expiredBefore` taken after the reads.
-  it.effect("the age of a tombstone is its age when the listing began", () =>
-    Effect.gen(function*() {
-      let start = 0
-      let inTime = 0
-      const now = Effect.map(Clock.currentTimeMillis, (millis) => millis - start)
-      const report = yield* printed(
-        "age at the start",
-        Explore.explore({
-          setup: Effect.gen(function*() {
-            yield* add("e", 1)
-            yield* consume()
-            start = yield* Clock.currentTimeMillis
-          }),
-          programs: {
-            eraser: consume({ always: true }),
-            retry: Effect.flatMap(Effect.andThen(add("e", 1), now), Explore.note)
-          },
-          jumps: [delayMillis + 1],
-          check: ({ notes }) => {
-            // Beyond the window nothing is promised.
-            if (notes.some(({ note, program }) => program === "retry" && Number(note) > delayMillis)) return Effect.void
-            inTime++
-            return endsWith({ e: 1 })
-          }
-        })
-      )
-
-      atLeast(report, 10)
-      assert.isAtLeast(inTime, 5)
-    }).pipe(withMinute))
-
-  // Kills: an item with a tombstone always hidden, as in LUCI; nothing hidden; `At` compared with the tombstone's own
-  // time.
-  it.effect("an id that is used again is a new item after the window, and hidden garbage within it", () =>
-    Effect.gen(function*() {
-      for (
-        const [ageMillis, times] of [[0, 1], [delayMillis / 2, 1], [delayMillis, 1], [delayMillis + 1, 2]] as const
-      ) {
+for (const { layout, withLayout } of layouts) {
+  describe(`Windows of the set, ${layout}`, () => {
+    // Kills: no `while (page.result.readTime < head.updateTime)` in `collect`.
+    it.effect("items that are older than the head are read again", () =>
+      Effect.gen(function*() {
         const report = yield* printed(
-          `At rule, ${ageMillis} ms after`,
+          `read-time rule, ${layout}`,
           Explore.explore({
-            setup: Effect.andThen(Effect.andThen(add("e"), consume()), Effect.sleep(ageMillis)),
-            programs: { emitter: add("e"), one: consume(), two: consume({ always: true }) },
-            check: () => endsWith({ e: times })
+            setup: Effect.andThen(hidden("e"), expire),
+            programs: { slow: consume(), eraser: Effect.andThen(cleanUp, consume({ always: true })) },
+            check: () => endsWith({ e: 1 }),
+            prune: withLayout === layouts[1]!.withLayout
           })
         )
 
-        atLeast(report, 5)
-      }
-    }).pipe(withMinute))
+        atLeast(report, 100)
+      }).pipe(withLayout, withMinute))
 
-  // The id was popped twice, a window apart, and the second addition is tried again. Kills: the oldest tombstone
-  // counts.
-  it.effect("of several tombstones of one id the newest counts", () =>
-    Effect.gen(function*() {
-      const report = yield* printed(
-        "newest tombstone",
-        Explore.explore({
-          setup: Effect.gen(function*() {
-            yield* Effect.andThen(add("e"), consume())
-            yield* expire
-            yield* hidden("e")
-          }),
-          programs: { one: consume(), two: consume({ always: true }) },
-          check: () => endsWith({ e: 2 })
-        })
-      )
-
-      atLeast(report, 5)
-    }).pipe(withMinute))
-
-  // `z` is stored behind its tombstone, and the listings end before it. Kills: every expired tombstone erased whose
-  // item was not listed, as in LUCI; `isCovered` by UTF-16 (the second pair of ids is in another order there).
-  it.effect("a truncated listing erases no tombstone beyond its end", () =>
-    Effect.gen(function*() {
-      for (const [first, last] of [["a", "z"], ["\uff5e", "\u{1f600}"]] as const) {
-        const consumeOne = consume({ maxItems: 1 })
+    // A retry lands in time, between a listing that began in time and its commit, which comes after the window.
+    // Kills: `expiredBefore` taken after the reads.
+    it.effect("the age of a tombstone is its age when the listing began", () =>
+      Effect.gen(function*() {
+        let start = 0
+        let inTime = 0
+        const now = Effect.map(Clock.currentTimeMillis, (millis) => millis - start)
         const report = yield* printed(
-          `truncated listing, ${first} ${last}`,
+          `age at the start, ${layout}`,
           Explore.explore({
-            setup: Effect.andThen(hidden(last), Effect.andThen(expire, add(first))),
-            programs: { one: consumeOne, two: Effect.andThen(consumeOne, consumeOne) },
-            check: () => endsWith({ [first]: 1, [last]: 1 })
+            setup: Effect.gen(function*() {
+              yield* add("e", 1)
+              yield* consume()
+              start = yield* Clock.currentTimeMillis
+            }),
+            programs: {
+              eraser: consume({ always: true }),
+              retry: Effect.flatMap(Effect.andThen(add("e", 1), now), Explore.note)
+            },
+            jumps: [delayMillis + 1],
+            check: ({ notes }) => {
+              // Beyond the window nothing is promised.
+              if (notes.some(({ note, program }) => program === "retry" && Number(note) > delayMillis)) {
+                return Effect.void
+              }
+              inTime++
+              return endsWith({ e: 1 })
+            }
           })
         )
 
         atLeast(report, 10)
-        assert.isAbove(report.contended, 0)
-      }
-    }).pipe(withMinute))
+        assert.isAtLeast(inTime, 5)
+      }).pipe(withLayout, withMinute))
 
-  // The worker pauses between its commit and the deletion; meanwhile the id is used again. Kills: `expected: []` in
-  // `deleteChunk`; `unchanged = chunk` in `retryUnchanged`.
-  it.effect("a deletion that comes late leaves a newer item with the same id alone", () =>
-    Effect.gen(function*() {
-      let reused = 0
-      const report = yield* printed(
-        "delete expectation",
-        Explore.explore({
-          setup: Effect.andThen(add("e"), add("f")),
-          programs: {
-            worker: consume(),
-            emitter: Effect.gen(function*() {
-              const now = yield* Clock.currentTimeMillis
-              yield* Explore.note(now)
-              yield* add("e", now)
+    // Kills: an item with a tombstone always hidden, as in LUCI; nothing hidden; `At` compared with the tombstone's own
+    // time.
+    it.effect("an id that is used again is a new item after the window, and hidden garbage within it", () =>
+      Effect.gen(function*() {
+        for (
+          const [ageMillis, times] of [[0, 1], [delayMillis / 2, 1], [delayMillis, 1], [delayMillis + 1, 2]] as const
+        ) {
+          const report = yield* printed(
+            `At rule, ${ageMillis} ms after, ${layout}`,
+            Explore.explore({
+              setup: Effect.andThen(Effect.andThen(add("e"), consume()), Effect.sleep(ageMillis)),
+              programs: { emitter: add("e"), one: consume(), two: consume({ always: true }) },
+              check: () => endsWith({ e: times })
             })
-          },
-          jumps: [delayMillis + 1],
-          check: (history) => {
-            const emitted = Number(history.notes.find(({ program }) => program === "emitter")!.note)
-            const popped = poppedBy(history, "worker")
-            const isNew = emitted > popped.atMillis + delayMillis
-            if (isNew) reused++
-            return endsWith({ e: isNew ? 2 : 1, f: 1 })
-          }
-        })
-      )
+          )
 
-      atLeast(report, 10)
-      assert.isAtLeast(reused, 2)
-    }).pipe(withMinute))
+          atLeast(report, 5)
+        }
+      }).pipe(withLayout, withMinute))
 
-  // One process: the deletion after its first batch is still under way, the tombstone expires, its next batch ignores
-  // the stored item; then the process stops. Kills: ignored ids not counted as `present` (E4).
-  it.effect("an item whose deletion is under way keeps its tombstone", () =>
-    Effect.gen(function*() {
-      const report = yield* printed(
-        "ignored items are present",
-        Explore.explore({
-          setup: add("e"),
-          programs: { worker: Effect.andThen(consume(), consume({ always: true })) },
-          jumps: [delayMillis + 1],
-          faults: {
-            crash: true,
-            where: ({ request }) => request.mutations.every(({ _tag }) => _tag === "Delete")
-          },
-          check: () => endsWith({ e: 1 })
-        })
-      )
+    // The id was popped twice, a window apart, and the second addition is tried again. Kills: the oldest tombstone
+    // counts.
+    it.effect("of several tombstones of one id the newest counts", () =>
+      Effect.gen(function*() {
+        const report = yield* printed(
+          `newest tombstone, ${layout}`,
+          Explore.explore({
+            setup: Effect.gen(function*() {
+              yield* Effect.andThen(add("e"), consume())
+              yield* expire
+              yield* hidden("e")
+            }),
+            programs: { one: consume(), two: consume({ always: true }) },
+            check: () => endsWith({ e: 2 })
+          })
+        )
 
-      atLeast(report, 20)
-      assert.isAbove(report.faulty, 0)
-    }).pipe(withMinute))
+        atLeast(report, 5)
+      }).pipe(withLayout, withMinute))
 
-  // Kills: no `recordRead` of the listing's head in `beginPop`; the head read again there instead, as in LUCI.
-  it.effect("of two commits that saw the same head one lands", () =>
-    Effect.gen(function*() {
-      const report = yield* printed(
-        "strict compare-and-swap",
-        Explore.explore({
-          setup: add("e"),
-          programs: { one: consume(), two: consume() },
-          check: () => endsWith({ e: 1 }),
-          prune: false
-        })
-      )
+    // `z` is stored behind its tombstone, and the listings end before it. Kills: every expired tombstone erased whose
+    // item was not listed, as in LUCI; `isCovered` by UTF-16 (the second pair of ids is in another order there).
+    it.effect("a truncated listing erases no tombstone beyond its end", () =>
+      Effect.gen(function*() {
+        for (const [first, last] of [["a", "z"], ["\uff5e", "\u{1f600}"]] as const) {
+          const consumeOne = consume({ maxItems: 1 })
+          const report = yield* printed(
+            `truncated listing, ${first} ${last}, ${layout}`,
+            Explore.explore({
+              setup: Effect.andThen(hidden(last), Effect.andThen(expire, add(first))),
+              programs: { one: consumeOne, two: Effect.andThen(consumeOne, consumeOne) },
+              check: () => endsWith({ [first]: 1, [last]: 1 })
+            })
+          )
 
-      atLeast(report, 100)
-      assert.isAbove(report.contended, 50)
-    }).pipe(withMinute))
-})
+          atLeast(report, 10)
+          assert.isAbove(report.contended, 0)
+        }
+      }).pipe(withLayout, withMinute))
+
+    // The worker pauses between its commit and the deletion; meanwhile the id is used again. Kills: `expected: []` in
+    // `deleteChunk`; `unchanged = chunk` in `retryUnchanged`.
+    it.effect("a deletion that comes late leaves a newer item with the same id alone", () =>
+      Effect.gen(function*() {
+        let reused = 0
+        const report = yield* printed(
+          `delete expectation, ${layout}`,
+          Explore.explore({
+            setup: Effect.andThen(add("e"), add("f")),
+            programs: {
+              worker: consume(),
+              emitter: Effect.gen(function*() {
+                const now = yield* Clock.currentTimeMillis
+                yield* Explore.note(now)
+                yield* add("e", now)
+              })
+            },
+            jumps: [delayMillis + 1],
+            check: (history) => {
+              const emitted = Number(history.notes.find(({ program }) => program === "emitter")!.note)
+              const popped = poppedBy(history, "worker")
+              const isNew = emitted > popped.atMillis + delayMillis
+              if (isNew) reused++
+              return endsWith({ e: isNew ? 2 : 1, f: 1 })
+            }
+          })
+        )
+
+        atLeast(report, 10)
+        assert.isAtLeast(reused, 2)
+      }).pipe(withLayout, withMinute))
+
+    // One process: the deletion after its first batch is still under way, the tombstone expires, its next batch ignores
+    // the stored item; then the process stops. Kills: ignored ids not counted as `present` (E4).
+    it.effect("an item whose deletion is under way keeps its tombstone", () =>
+      Effect.gen(function*() {
+        const report = yield* printed(
+          `ignored items are present, ${layout}`,
+          Explore.explore({
+            setup: add("e"),
+            programs: { worker: Effect.andThen(consume(), consume({ always: true })) },
+            jumps: [delayMillis + 1],
+            faults: {
+              crash: true,
+              where: ({ request }) => request.mutations.every(({ _tag }) => _tag === "Delete")
+            },
+            check: () => endsWith({ e: 1 })
+          })
+        )
+
+        atLeast(report, 20)
+        assert.isAbove(report.faulty, 0)
+      }).pipe(withLayout, withMinute))
+
+    // Kills: no `recordRead` of the listing's head in `beginPop`; the head read again there instead, as in LUCI.
+    it.effect("of two commits that saw the same head one lands", () =>
+      Effect.gen(function*() {
+        const report = yield* printed(
+          `strict compare-and-swap, ${layout}`,
+          Explore.explore({
+            setup: add("e"),
+            programs: { one: consume(), two: consume() },
+            check: () => endsWith({ e: 1 }),
+            prune: false
+          })
+        )
+
+        atLeast(report, 100)
+        assert.isAbove(report.contended, 50)
+      }).pipe(withLayout, withMinute))
+  })
+}

@@ -42,4 +42,4 @@ export const pop = (listing: DsSet.Listing, ids: ReadonlyArray<string> = listing
   }))
 
 /** The tombstones that are stored, as text. */
-export const tombstones = Effect.map(list(), ({ pops }) => pops.length)
+export const tombstones = Effect.map(list(), ({ tombstones }) => tombstones.pops.length)

@@ -2,6 +2,7 @@ import { Clock, Duration, Effect } from "effect"
 import * as Datastore from "../../src/Datastore.ts"
 import * as DsSet from "../../src/DsSet.ts"
 import { Ids } from "../../src/Ids.ts"
+import { MaxHeadBytes } from "../../src/internal/nextHead.ts"
 import * as Key from "../../src/Key.ts"
 import * as Explore from "../../src/testing/Explore.ts"
 import { allApplied, applied, countEach } from "./explore.ts"
@@ -12,6 +13,12 @@ export const set = DsSet.make({ parent: Key.make("Parent", "p") })
 export const delayMillis = 60_000
 
 export const withMinute = Effect.provideService(DsSet.TombstonesDelay, Duration.millis(delayMillis))
+
+/** Where tombstones are: in the head, or every pop in a page of its own. */
+export const layouts = [
+  { layout: "tombstones in the head", withLayout: Effect.provideService(MaxHeadBytes, 16 * 1_024) },
+  { layout: "tombstones in pages", withLayout: Effect.provideService(MaxHeadBytes, 1) }
+]
 
 /** Adds one item, with the time of now unless given. */
 export const add = (id: string, atMillis?: number) => DsSet.add(set, [{ id, value: new Uint8Array([1]), atMillis }])
