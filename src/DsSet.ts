@@ -25,7 +25,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { Snapshot } from "./Backend.ts"
+import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
 import { chunksOf, Datastore, put, sameSnapshot, sendBlind, snapshots as readSnapshots } from "./Datastore.ts"
 import * as Entity from "./Entity.ts"
 import {
@@ -479,13 +479,8 @@ export const finishPop = (
       const bytes = Entity.sizeBytes(entity)
       if (bytes > maxEntityBytes) return yield* headTooLarge(key, bytes)
       transaction.writes.set(key.toString(), { _tag: "Upsert", entity }) // E7
-      for (const { bytes: page, page: { number } } of written) {
-        const entity = pageEntity(set.parent, number, page)
-        transaction.writes.set(entity.key.toString(), { _tag: "Upsert", entity })
-      }
-      for (const number of listing.gone) {
-        const key = pageKey(set.parent, number)
-        transaction.writes.set(key.toString(), { _tag: "Delete", key })
+      for (const mutation of pageMutations(op, written)) {
+        transaction.writes.set(mutationKey(mutation).toString(), mutation)
       }
       transaction.afterCommit.push(rememberWritten(datastore, op, written), deletePopped(datastore, op))
       transaction.witness ??= findOutcome({ ...listing, parent: set.parent, datastore, token, ids, giveUpAtMillis })
@@ -493,10 +488,19 @@ export const finishPop = (
     }
   })
 
+/** What a pop does to the pages. */
+const pageMutations = ({ listing, set }: PopOp, written: ReadonlyArray<NewPage>): ReadonlyArray<Mutation> => [
+  ...written.map(({ bytes, page }): Mutation => ({
+    _tag: "Upsert",
+    entity: pageEntity(set.parent, page.number, bytes)
+  })),
+  ...Array.from(listing.gone, (number): Mutation => ({ _tag: "Delete", key: pageKey(set.parent, number) }))
+]
+
 /** Which ids keep their tombstones although these have expired: those whose items may still be there. // E4 */
 const mustStay = ({ covered, present }: Listing): (id: string) => boolean => {
-  const stored = new Set(present)
-  return (id) => stored.has(id) || !Tombstones.isCovered(covered, id)
+  let stored: ReadonlySet<string> | undefined
+  return (id) => (stored ??= new Set(present)).has(id) || !Tombstones.isCovered(covered, id)
 }
 
 /** Pages never change, so those that this process wrote need not be read. */

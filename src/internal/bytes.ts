@@ -1,8 +1,8 @@
 /**
  * Reading and writing the bytes of stored tombstones: numbers, ids and checks.
  *
- * Varints are little-endian base 128, at most 53 bits. An id is varint 0 and 16 bytes when it is a lower-case UUID, else
- * varint n >= 1 and n bytes of UTF-8.
+ * Varints are little-endian base 128, at most 53 bits. An id is varint 0 and 16 bytes when it is a lower-case UUID,
+ * else varint n >= 1 and n bytes of UTF-8.
  */
 import { utf8Bytes } from "../Key.ts"
 
@@ -158,7 +158,9 @@ export class Reader {
   }
 }
 
-/** The first 48 bits of an id that is a lower-case UUID, `undefined` for another: in UUIDv7 the time, ms since epoch. */
+/**
+ * The first 48 bits of an id that is a lower-case UUID, `undefined` for another: in UUIDv7 the time, ms since epoch.
+ */
 export const uuidTime = (id: string): number | undefined =>
   isUuid(id) ? Number.parseInt(id.slice(0, 8), 16) * 0x10000 + Number.parseInt(id.slice(9, 13), 16) : undefined
 

@@ -18,8 +18,9 @@ const maxAttempts = 8
 
 /**
  * Reads the head that the commit was to write, and the pages that are younger than the commit. Its token is there: it
- * landed. The head changed otherwise: it lost, and can never land, since it expects the old head. The head is unchanged: the commit may still be under way, so *fence*
- * it, by rewriting the head under the same expectation; success proves that the commit can never land.
+ * landed. The head changed otherwise: it lost, and can never land, since it expects the old head. The head is
+ * unchanged: the commit may still be under way, so *fence* it, by rewriting the head under the same expectation;
+ * success proves that the commit can never land.
  *
  * **Details**
  *
@@ -65,11 +66,12 @@ const attempt = (options: Parameters<typeof findOutcome>[0], number: number): Ef
 const hasToken = ({ datastore, parent, tombstones, token }: Parameters<typeof findOutcome>[0], now: Snapshot) =>
   Effect.gen(function*() {
     const head = readHead(now)
-    const isThere = (pops: ReadonlyArray<Pop>): boolean => pops.some((pop) => tokenOf(pop) === token)
-    if (head === undefined || isThere(head.pops)) return head !== undefined
+    if (head === undefined || isAmong(token, head.pops)) return head !== undefined
     const younger = head.pages.filter(({ number }) => number >= tombstones.next)
-    return (yield* loadPages(datastore, parent, younger)).some(({ pops }) => isThere(pops))
+    return (yield* loadPages(datastore, parent, younger)).some(({ pops }) => isAmong(token, pops))
   })
+
+const isAmong = (token: string, pops: ReadonlyArray<Pop>): boolean => pops.some((pop) => tokenOf(pop) === token)
 
 const fence = (options: Parameters<typeof findOutcome>[0]) =>
   Effect.gen(function*() {

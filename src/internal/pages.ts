@@ -56,7 +56,7 @@ export const describe = (number: number, pops: ReadonlyArray<Pop>, bytes: Uint8A
   return { number, newestAtMillis, check: checkOf(bytes), times, hasOthers }
 }
 
-/** A question to many pages: may one of these ids be among yours? */
+/** Some ids, and whether a page may hold one of them. */
 export interface Probe {
   readonly mayHit: (page: Page) => boolean
 }

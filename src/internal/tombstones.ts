@@ -6,8 +6,8 @@
  * | 1 | format, 1 |
  * | then per pop, oldest first | token: an id · time: varint, ms since epoch · length of the ids in bytes: varint · the ids |
  *
- * Numbers and ids are written as in `bytes.ts`. A head is read and written with every batch, so pops stay bytes: the ids
- * of one become text only when they expire, and looking for the ids of a listing compares hashes.
+ * Numbers and ids are written as in `bytes.ts`. A head is read and written with every batch, so pops stay bytes: the
+ * ids of one become text only when they expire, and looking for the ids of a listing compares hashes.
  */
 import { compareUtf8 } from "../Key.ts"
 import { Reader, Writer } from "./bytes.ts"
