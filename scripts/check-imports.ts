@@ -22,6 +22,7 @@ export const ranks: Readonly<Record<string, number>> = {
   "Transaction": 3,
   "Datastore": 4,
   "internal/setMemory": 4.2,
+  "internal/batchSize": 4.5,
   "internal/deletions": 4.5,
   "internal/keyedLock": 4.5,
   "internal/livePages": 4.4,

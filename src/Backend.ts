@@ -74,6 +74,11 @@ export interface Query {
   readonly to?: Bound | undefined
   /** At most this many results; all of them when absent. At least 1. */
   readonly limit?: number | undefined
+  /**
+   * The query may end once its results have so many bytes: an answer that comes in parts is then not read on, and says
+   * so by `isCutOff`. A backend whose answers come in one part may take no notice.
+   */
+  readonly maxBytes?: number | undefined
   /** Results then hold entities without properties; billed as one small operation each. */
   readonly keysOnly?: boolean | undefined
 }
@@ -89,6 +94,8 @@ export interface QueryResult {
   readonly results: ReadonlyArray<Snapshot>
   /** The snapshot that the query saw; the oldest one, when it took several RPCs. */
   readonly readTime: Timestamp
+  /** Whether `maxBytes` ended it, with a result at least: there may be more after the last one. */
+  readonly isCutOff?: boolean | undefined
 }
 
 /**

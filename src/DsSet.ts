@@ -38,7 +38,7 @@ import {
 } from "./EventboxError.ts"
 import { Ids } from "./Ids.ts"
 import { deleteUnchanged, maxDeletes } from "./internal/deletions.ts"
-import { collect, readPage } from "./internal/listing.ts"
+import { collect, pageLimit, readPage, type Room } from "./internal/listing.ts"
 import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
 import { MaxHeadBytes, type NewPage, nextHead } from "./internal/nextHead.ts"
 import { findOutcome } from "./internal/outcome.ts"
@@ -246,14 +246,15 @@ export const add = (
  *
  * **Details**
  *
- * Returns at most `maxItems` visible items (a positive integer). Items and head are read in parallel; the items again
+ * Returns at most `maxItems` visible items (a positive integer), and no more than have `maxBytes` in all (16 MiB unless
+ * given), but for a single one that has more. Items and head are read in parallel; the items again
  * if they turn out older than the head's last change. A listing that was cut off is continued after its last key by the
  * next one in this process, wrapping around, so that no id starves; unless all its items were popped meanwhile. Cost: 1
  * read per stored item seen and 1 for the head; one query and one lookup, and one more query per further page of
  * garbage. O(items + tombstones).
  *
  * Fails with `DatastoreError` when a read failed after its retries. Dies inside a transaction, and when `maxItems` is
- * not a positive integer. Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.List`.
+ * not a positive integer or `maxBytes` not positive. Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.List`.
  *
  * @category operations
  * @since 0.1.0
@@ -262,6 +263,7 @@ export const list = (
   set: DsSet,
   options: {
     readonly maxItems: number
+    readonly maxBytes?: number | undefined
     /**
      * Where this series of listings stands, instead of the position that the process remembers. Such a series ends at
      * the end of the set, and does not wrap around.
@@ -273,30 +275,38 @@ export const list = (
 ): Effect.Effect<Listing, DatastoreError, Datastore> =>
   Effect.gen(function*() {
     yield* Transaction.refuseInside("DsSet.list", "list before it, and give the listing to `beginPop` inside")
-    const { maxItems } = options
+    const { maxBytes = defaultMaxBytes, maxItems } = options
     if (!(Number.isSafeInteger(maxItems) && maxItems > 0)) {
       return yield* Effect.die(new Error(`DsSet.list: maxItems is a positive integer, got ${maxItems}`))
+    }
+    if (!(maxBytes > 0)) {
+      return yield* Effect.die(new Error(`DsSet.list: maxBytes is a positive number, got ${maxBytes}`))
     }
     // The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between.
     const delayMillis = Duration.toMillis(yield* TombstonesDelay)
     const expiredBefore = (yield* Clock.currentTimeMillis) - delayMillis
-    return yield* Effect.retry(listOnce(set, { ...options, delayMillis, expiredBefore }), {
-      times: 5,
-      while: (error) => error._tag === "PagesChanged"
-    }).pipe(Effect.mapError((error) => error._tag === "PagesChanged" ? damagedPage(error) : error))
+    return yield* Effect.retry(
+      listOnce(set, { room: { items: maxItems, bytes: maxBytes }, cursor: options.cursor, delayMillis, expiredBefore }),
+      {
+        times: 5,
+        while: (error) => error._tag === "PagesChanged"
+      }
+    ).pipe(Effect.mapError((error) => error._tag === "PagesChanged" ? damagedPage(error) : error))
   }).pipe(Effect.withSpan("DsSet.list", {}, { captureStackTrace: false }))
+
+/** Bytes of the items of one listing, unless `maxBytes` says otherwise. */
+const defaultMaxBytes = 16 * 1_024 * 1_024
 
 const listOnce = (
   set: DsSet,
   options: {
-    readonly maxItems: number
-    readonly cursor?: Cursor | undefined
+    readonly room: Room
+    readonly cursor: Cursor | undefined
     readonly delayMillis: number
     readonly expiredBefore: number
   }
 ): Effect.Effect<Listing, DatastoreError | PagesChanged, Datastore> =>
   Effect.gen(function*() {
-    const { maxItems } = options
     const datastore = yield* Datastore
     const { parent } = set
     const memory = setMemory(datastore, parent)
@@ -304,7 +314,13 @@ const listOnce = (
     // A deletion that ends while the reads are under way may leave its items in what they saw.
     const deleting = new Set(memory.deleting)
     const [first, [head]] = yield* Effect.all([
-      readPage(datastore, parent, cursor.after, maxItems + deleting.size),
+      readPage(
+        datastore,
+        parent,
+        cursor.after,
+        pageLimit(datastore, parent, options.room) + deleting.size,
+        options.room.bytes
+      ),
       readSnapshots([headKey(parent)])
     ], { concurrency: "unbounded" })
     const tombstones = yield* decodeHead(head!)

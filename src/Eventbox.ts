@@ -15,9 +15,11 @@
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { afterCommit, Datastore } from "./Datastore.ts"
 import * as DsSet from "./DsSet.ts"
@@ -30,6 +32,7 @@ import {
 } from "./EventboxError.ts"
 import * as Metrics from "./EventboxMetrics.ts"
 import { decodeEvents, isTransient, runBatch } from "./internal/batch.ts"
+import { adaptBatchSize, batchSize, type Course } from "./internal/batchSize.ts"
 import { type Emission, makeItems } from "./internal/emission.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
 import type { Cursor } from "./internal/setMemory.ts"
@@ -91,6 +94,8 @@ export interface Summary<E = never> {
   readonly postProcessFailures: ReadonlyArray<Cause.Cause<E | StoreError>>
   /** Whether there may be more events. */
   readonly truncated: boolean
+  /** Whether another fiber of this process was at it, and `whenBusy` said to leave it to that. */
+  readonly skipped: boolean
 }
 
 /**
@@ -102,6 +107,23 @@ export interface Summary<E = never> {
 export interface ProcessOptions<E = never> {
   /** Events in one batch at most; a positive integer, 1,000 unless given. */
   readonly maxEvents?: number | undefined
+  /** Bytes of the events in one batch at most, unless a single event has more; 16 MiB unless given. */
+  readonly maxBytes?: number | undefined
+  /**
+   * Whether the size of batches adapts: half as many events after contention and after a batch slower than `slowAfter`
+   * (2 seconds unless given), not below `minEvents` (1 unless given); half as many again, up to `maxEvents`, after a
+   * quick batch that was full. Remembered for each recipient in the process. False unless given.
+   */
+  readonly adaptive?:
+    | boolean
+    | { readonly minEvents?: number | undefined; readonly slowAfter?: Duration.Input | undefined }
+    | undefined
+  /**
+   * What to do while another fiber of this process runs a batch of the same recipient: `"wait"` for its end, or
+   * `"skip"`, and return at once with `skipped`. `"wait"` unless given. Skip where whoever emitted also asks for a run:
+   * an event that the running batch has not seen then waits for the next run.
+   */
+  readonly whenBusy?: "wait" | "skip" | undefined
   /** When to run a batch again after contention or a transient error; {@link defaultRetry} unless given. */
   readonly retry?: Schedule.Schedule<unknown, ContentionError | DatastoreError> | undefined
   /** When to run a failed post-process effect again; never, unless given. */
@@ -188,7 +210,8 @@ export const list = <Self, S, A, E>(
   Effect.gen(function*() {
     yield* Transaction.refuseInside("Eventbox.list", "list before or after it")
     const set = DsSet.make({ parent: recipient.key })
-    const listing = yield* DsSet.list(set, { maxItems: allItems, cursor: { after: undefined } })
+    const everything = { maxItems: allItems, maxBytes: Number.POSITIVE_INFINITY }
+    const listing = yield* DsSet.list(set, { ...everything, cursor: { after: undefined } })
     return yield* decodeEvents(box, recipient, listing)
   })
 
@@ -216,7 +239,8 @@ export const loadState = <Self, S, A, E>(
  *
  * **Details**
  *
- * Lists at most `maxEvents` (a positive integer, 1,000 unless given) while the state is loaded, asks the processor, and
+ * Lists at most `maxEvents` (a positive integer, 1,000 unless given), which have no more than `maxBytes` in all (16 MiB
+ * unless given) but for a single larger one, while the state is loaded, asks the processor, and
  * commits its transitions in ONE transaction. Where the processor decides on nothing, there is no transaction. Returns
  * the post-process effects, which should be run at once. Nothing is retried: {@link process} does that. Cost: two round
  * trips; 1 read per event, 1 for the tombstones and those of `loadState`; 1 write for the tombstones and those of
@@ -236,14 +260,18 @@ export const loadState = <Self, S, A, E>(
 export const processBatch = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>,
-  options?: { readonly maxEvents?: number | undefined }
+  options?: { readonly maxEvents?: number | undefined; readonly maxBytes?: number | undefined }
 ): Effect.Effect<
   BatchResult<E>,
   E | ContentionError | EventDecodeError | StoreError,
   Self | Datastore
 > =>
   Effect.map(
-    runBatch(box, recipient, { maxEvents: options?.maxEvents ?? defaultMaxEvents, cursor: undefined }),
+    runBatch(box, recipient, {
+      maxEvents: options?.maxEvents ?? defaultMaxEvents,
+      maxBytes: options?.maxBytes,
+      cursor: undefined
+    }),
     ({ reachedEnd: _, ...result }) => result
   )
 
@@ -299,7 +327,7 @@ export const drain = <Self, S, A, E>(
       const { reachedEnd, ...summary } = yield* cycle(box, recipient, options, cursor)
       total = addSummaries(total, summary)
       if (summary.transitions > 0 || summary.garbage > 0) idle = false
-      if (reachedEnd && idle) return { ...total, truncated: false }
+      if (summary.skipped || reachedEnd && idle) return { ...total, truncated: summary.skipped }
     }
   })
 
@@ -340,16 +368,20 @@ const cycle = <Self, S, A, E>(
   Self | Datastore
 > =>
   Effect.gen(function*() {
+    const datastore = yield* Datastore
     let retries = -1
     const batch = Effect.suspend(() => {
       retries++
-      return runBatch(box, recipient, { maxEvents: options?.maxEvents ?? defaultMaxEvents, cursor })
+      return sizedBatch(datastore, box, recipient, options, cursor)
     })
-    const result = yield* withKeyedLock(
-      yield* Datastore,
+    const landed = yield* withKeyedLock(
+      datastore,
       recipient.key,
+      options?.whenBusy ?? "wait",
       retryBatch(batch, options?.retry ?? defaultRetry)
     )
+    if (Option.isNone(landed)) return { ...emptySummary, truncated: true, skipped: true, reachedEnd: false }
+    const result = landed.value
     const failures: Array<Cause.Cause<E | StoreError>> = []
     for (const effect of result.postProcess) {
       const exit = yield* Effect.exit(
@@ -366,9 +398,41 @@ const cycle = <Self, S, A, E>(
       postProcessed: result.postProcess.length - failures.length,
       postProcessFailures: failures,
       truncated: result.truncated,
+      skipped: false,
       reachedEnd: result.reachedEnd
     }
   })
+
+/** One batch, of the size that is right for the recipient by now. */
+const sizedBatch = <Self, S, A, E>(
+  datastore: Datastore["Service"],
+  box: ServiceClass<Self, any, S, A, E>,
+  recipient: Recipient<Self>,
+  options: ProcessOptions<E> | undefined,
+  cursor: Cursor | undefined
+) => {
+  const { adaptive = false, maxBytes, maxEvents = defaultMaxEvents } = options ?? {}
+  if (adaptive === false) return runBatch(box, recipient, { maxEvents, maxBytes, cursor })
+  const { minEvents = 1, slowAfter = defaultSlowAfter } = adaptive === true ? {} : adaptive
+  const bounds = { minEvents, maxEvents, slowMillis: Duration.toMillis(Duration.fromInputUnsafe(slowAfter)) }
+  const learn = (size: number, course: Course) =>
+    Effect.sync(() => adaptBatchSize(datastore, recipient.key, bounds, size, course))
+  return Effect.gen(function*() {
+    if (!(Number.isSafeInteger(minEvents) && minEvents > 0)) {
+      return yield* Effect.die(new Error(`Eventbox: minEvents is a positive integer, got ${minEvents}`))
+    }
+    const size = batchSize(datastore, recipient.key, bounds)
+    const start = yield* Clock.currentTimeMillis
+    const result = yield* Effect.tapError(
+      runBatch(box, recipient, { maxEvents: size, maxBytes, cursor }),
+      (error) => error instanceof ContentionError ? learn(size, "Contended") : Effect.void
+    )
+    yield* learn(size, { millis: (yield* Clock.currentTimeMillis) - start, wasFull: result.truncated })
+    return result
+  })
+}
+
+const defaultSlowAfter = "2 seconds"
 
 /** Runs a batch again after what is worth it. Not after an unknown outcome: its post-process effects would be lost. */
 const retryBatch = <A, E, R>(
@@ -389,7 +453,8 @@ const emptySummary: Summary<never> = {
   retries: 0,
   postProcessed: 0,
   postProcessFailures: [],
-  truncated: false
+  truncated: false,
+  skipped: false
 }
 
 const addSummaries = <E>(self: Summary<E>, that: Summary<E>): Summary<E> => ({
@@ -400,5 +465,6 @@ const addSummaries = <E>(self: Summary<E>, that: Summary<E>): Summary<E> => ({
   retries: self.retries + that.retries,
   postProcessed: self.postProcessed + that.postProcessed,
   postProcessFailures: [...self.postProcessFailures, ...that.postProcessFailures],
-  truncated: that.truncated
+  truncated: that.truncated,
+  skipped: that.skipped
 })

@@ -525,7 +525,7 @@ describe("E8: no stored entity exceeds 900 KiB", () => {
       const sizes = (report: Recorder.Report) => report.operations.map(({ call }) => Recorder.keysOf(call).length)
       assert.deepStrictEqual(sizes(byCount).toSorted((x, y) => x - y), [200, 500, 500])
       assert.deepStrictEqual(sizes(byBytes).toSorted((x, y) => x - y), [3, 11, 11])
-      assert.lengthOf((yield* list(2_000)).items, 1_225)
+      assert.lengthOf((yield* DsSet.list(set, { maxItems: 2_000, maxBytes: 30_000_000 })).items, 1_225)
     }).pipe(Effect.provide(world)))
 })
 

@@ -28,7 +28,8 @@ const nothing = {
   retries: 0,
   postProcessed: 0,
   postProcessFailures: [],
-  truncated: false
+  truncated: false,
+  skipped: false
 }
 
 /** Consumes all, with post-process effects. */

@@ -43,6 +43,9 @@ const assertTwoRounds = (cost: Effect.Success<ReturnType<typeof costOf>>) => {
 
 const batch = Eventbox.processBatch(Journal, journal)
 
+/** After the first batch of a process it is known how large the events of a box are. */
+const firstBatch = Effect.andThen(emit(["first"]), Effect.andThen(withJournal()(batch), settle))
+
 /** Consumes, and keeps the state as it is. */
 const keep = withJournal((events, state) => ({ transitions: [{ events, transitionTo: state }] }))
 
@@ -172,6 +175,7 @@ describe("what a batch costs", () => {
   it.effect("is followed by deletes of 500 events each, in the background", () =>
     Effect.gen(function*() {
       const recorder = yield* Recorder.Recorder
+      yield* firstBatch
       yield* Eventbox.emitAll(Journal, journal, many(1_200))
       yield* recorder.reset
 

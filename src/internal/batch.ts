@@ -54,6 +54,7 @@ export interface BatchResult<E> {
 /** What a batch is run with. */
 export interface BatchOptions {
   readonly maxEvents: number
+  readonly maxBytes: number | undefined
   /** Where a series of batches stands, instead of the position that the process remembers. */
   readonly cursor: Cursor | undefined
 }
@@ -110,11 +111,12 @@ export const runBatch = <Self, S, A, E>(
   options: BatchOptions
 ): Effect.Effect<BatchResult<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
   Effect.gen(function*() {
-    const { maxEvents } = options
+    const { maxBytes = 1, maxEvents } = options
     yield* Transaction.refuseInside("Eventbox.processBatch", "it is a transaction of its own; run it after this one")
     if (!(Number.isSafeInteger(maxEvents) && maxEvents > 0)) {
       return yield* Effect.die(new Error(`Eventbox: maxEvents is a positive integer, got ${maxEvents}`))
     }
+    if (!(maxBytes > 0)) return yield* Effect.die(new Error(`Eventbox: maxBytes is a positive number, got ${maxBytes}`))
     return yield* attempt(box, recipient, options)
   }).pipe(
     Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
@@ -136,14 +138,14 @@ export const runBatch = <Self, S, A, E>(
 const attempt = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
-  { cursor, maxEvents }: BatchOptions
+  { cursor, maxBytes, maxEvents }: BatchOptions
 ) =>
   Effect.gen(function*() {
     const processor: Processor<Self, S, A, E> = yield* box
     const set = DsSet.make({ parent: recipient.key })
     // Round 1.
     const [listing, loaded] = yield* Effect.all([
-      listForBatch(set, recipient, { maxItems: maxEvents, cursor }),
+      listForBatch(set, recipient, { maxItems: maxEvents, maxBytes, cursor }),
       load(processor, recipient)
     ], { concurrency: "unbounded" })
     yield* linkTraces(listing.items.map(({ trace }) => trace))
@@ -206,7 +208,7 @@ const countLanded = (recipient: Recipient<any>, consumed: number): Effect.Effect
 const listForBatch = (
   set: DsSet.DsSet,
   { monitoringString }: Recipient<any>,
-  options: { readonly maxItems: number; readonly cursor: Cursor | undefined }
+  options: { readonly maxItems: number; readonly maxBytes: number | undefined; readonly cursor: Cursor | undefined }
 ): Effect.Effect<DsSet.Listing, DatastoreError, Datastore> =>
   Effect.gen(function*() {
     const listing = yield* Metrics.timed(Metrics.listDuration, monitoringString, DsSet.list(set, options))

@@ -3,6 +3,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import type { Datastore } from "../Datastore.ts"
 import type { Key } from "../Key.ts"
@@ -19,12 +20,16 @@ const Held = Context.Reference<ReadonlySet<string>>("eventbox/internal/keyedLock
   defaultValue: () => new Set()
 })
 
-/** Runs an effect while no other holds the lock of this key; dies when the calling fiber holds it. */
+/**
+ * Runs an effect while no other holds the lock of this key, and waits for that, or with `skip` does nothing while
+ * another does; dies when the calling fiber holds it.
+ */
 export const withKeyedLock = <A, E, R>(
   datastore: Datastore["Service"],
   key: Key,
+  whenBusy: "wait" | "skip",
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
+): Effect.Effect<Option.Option<A>, E, R> =>
   Effect.gen(function*() {
     const id = key.toString()
     const held = yield* Held
@@ -33,7 +38,12 @@ export const withKeyedLock = <A, E, R>(
       return yield* Effect.die(new Error(message))
     }
     const lock = acquire(datastore, id)
-    return yield* lock.semaphore.withPermit(Effect.provideService(effect, Held, new Set([...held, id]))).pipe(
+    const holding = Effect.provideService(effect, Held, new Set([...held, id]))
+    return yield* (
+      whenBusy === "skip"
+        ? lock.semaphore.withPermitsIfAvailable(1)(holding)
+        : Effect.map(lock.semaphore.withPermit(holding), Option.some)
+    ).pipe(
       Effect.ensuring(Effect.sync(() => release(datastore, id, lock)))
     )
   })

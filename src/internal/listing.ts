@@ -8,13 +8,15 @@ import { DatastoreError, Internal } from "../EventboxError.ts"
 import type { Key } from "../Key.ts"
 import { gonePages, loadPages, type PagesChanged } from "./livePages.ts"
 import { probe } from "./pages.ts"
-import type { Cursor, SetMemory } from "./setMemory.ts"
+import { type Cursor, expectedItemBytes, noteItemBytes, type SetMemory } from "./setMemory.ts"
 import { type Head, itemKey, itemKind, itemsEnd, itemsStart, readItem, type StoredItem } from "./stored.ts"
 import { newestOf, type Pop, type Range } from "./tombstones.ts"
 
 /** The items after an id. */
 export interface Page {
   readonly after: string | undefined
+  readonly limit: number
+  readonly maxBytes: number
   readonly result: QueryResult
   /** Whether the page got to the end of the set's key range. */
   readonly reachedEnd: boolean
@@ -34,12 +36,30 @@ export interface Collected {
   readonly rewind: () => void
 }
 
+/** What a listing may still take. */
+export interface Room {
+  readonly items: number
+  readonly bytes: number
+}
+
+/** Items of the first page of a set of whose kind none was seen yet: 90 MiB, if they are as large as can be. */
+const firstPageItems = 100
+
+/** How many items to ask for, so that they fit as far as can be told. */
+export const pageLimit = (datastore: Datastore["Service"], parent: Key, { bytes, items }: Room): number => {
+  if (bytes === Number.POSITIVE_INFINITY) return items
+  const expected = expectedItemBytes(datastore, parent)
+  if (expected === undefined) return Math.min(items, firstPageItems)
+  return Math.min(items, Math.max(1, Math.ceil(bytes / Math.max(1, expected))))
+}
+
 /** Reads at most `limit` items after an id, or from the beginning. */
 export const readPage = (
   datastore: Datastore["Service"],
   parent: Key,
   after: string | undefined,
-  limit: number
+  limit: number,
+  maxBytes: number
 ): Effect.Effect<Page, DatastoreError> =>
   Effect.map(
     datastore.backend.query({
@@ -49,13 +69,21 @@ export const readPage = (
         ? { key: itemsStart(parent), inclusive: true }
         : { key: itemKey(parent, after), inclusive: false },
       to: { key: itemsEnd(parent), inclusive: false },
-      limit
+      limit,
+      maxBytes
     }),
-    (result) => ({ after, result, reachedEnd: result.results.length < limit })
+    (result) => ({
+      after,
+      limit,
+      maxBytes,
+      result,
+      reachedEnd: result.results.length < limit && result.isCutOff !== true
+    })
   )
 
 /**
- * Goes on from the first page until `maxItems` visible items are found or the end is reached, and moves the cursor.
+ * Goes on from the first page until there is no more room for visible items or the end is reached, and moves the
+ * cursor.
  */
 export const collect = (
   options: {
@@ -67,7 +95,7 @@ export const collect = (
     readonly cursor: Cursor
     /** Whether to begin again when nothing is left behind the cursor. */
     readonly wraps: boolean
-    readonly maxItems: number
+    readonly room: Room
     readonly delayMillis: number
     readonly expiredBefore: number
     readonly head: Snapshot
@@ -76,22 +104,24 @@ export const collect = (
   first: Page
 ): Effect.Effect<Collected, DatastoreError | PagesChanged> =>
   Effect.gen(function*() {
-    const { cursor, datastore, maxItems, memory, parent, tombstones, wraps } = options
+    const { cursor, datastore, memory, parent, tombstones, wraps } = options
     const view = makeView(options)
     let page = first
     let fromBeginning = first.after === undefined
     while (true) {
       page = yield* notOlderThanHead(options, page)
       const stored = page.result.results.map(readItem)
+      noteItemBytes(datastore, parent, stored.length, stored.reduce((sum, { value }) => sum + value.length, 0))
       view.take(page, stored, yield* popsFor(options, stored))
-      if (view.items.length >= maxItems) break
+      if (view.isFull()) break
+      const limit = pageLimit(datastore, parent, view.room()) + memory.deleting.size
       if (!page.reachedEnd) {
         const last = String(page.result.results[page.result.results.length - 1]!.key.id)
-        page = yield* readPage(datastore, parent, last, maxItems - view.items.length + memory.deleting.size)
+        page = yield* readPage(datastore, parent, last, limit, view.room().bytes)
       } else if (wraps && !fromBeginning && view.items.length === 0) {
         // Nothing was left after the place where the last listing ended: wrap around.
         fromBeginning = true
-        page = yield* readPage(datastore, parent, undefined, maxItems + memory.deleting.size)
+        page = yield* readPage(datastore, parent, undefined, limit, view.room().bytes)
       } else {
         break
       }
@@ -131,7 +161,7 @@ const notOlderThanHead = (
   page: Page,
   tries: number = 5
 ): Effect.Effect<Page, DatastoreError> => {
-  const { datastore, head, maxItems, memory, parent } = options
+  const { datastore, head, parent } = options
   if (page.result.readTime >= head.updateTime) return Effect.succeed(page)
   if (tries === 0) {
     const detail = `queries read as of ${page.result.readTime}, before the last change of an entity that was read ` +
@@ -140,7 +170,7 @@ const notOlderThanHead = (
     return Effect.fail(new DatastoreError({ operation: "DsSet.list", keys: [head.key], reason }))
   }
   return Effect.flatMap(
-    readPage(datastore, parent, page.after, maxItems + memory.deleting.size),
+    readPage(datastore, parent, page.after, page.limit, page.maxBytes),
     (again) => notOlderThanHead(options, again, tries - 1)
   )
 }
@@ -166,9 +196,10 @@ const popsFor = (
 const makeView = (options: {
   readonly memory: SetMemory
   readonly deleting: ReadonlySet<string>
-  readonly maxItems: number
+  readonly room: Room
   readonly delayMillis: number
 }) => {
+  let bytes = 0
   const view = {
     items: [] as Array<StoredItem>,
     snapshots: new Map<string, Snapshot>(),
@@ -178,6 +209,9 @@ const makeView = (options: {
     covered: [] as Array<Range>,
     /** Whether visible items were left out because there were enough. */
     cutOff: false,
+    /** What may still be taken; the first item always may. */
+    room: (): Room => ({ items: options.room.items - view.items.length, bytes: options.room.bytes - bytes }),
+    isFull: (): boolean => view.cutOff || view.items.length >= options.room.items || bytes >= options.room.bytes,
     take: (page: Page, stored: ReadonlyArray<StoredItem>, pops: ReadonlyArray<Pop>): void => {
       const tombstones = newestOf(pops, stored.map(({ id }) => id))
       for (const [index, item] of stored.entries()) {
@@ -188,9 +222,10 @@ const makeView = (options: {
         // An addition that was first tried within the delay after the pop is a retry; a later one is a new item.
         if (tombstone !== undefined && item.atMillis <= tombstone + options.delayMillis) {
           view.hidden.set(item.id, snapshot)
-        } else if (view.items.length < options.maxItems) {
+        } else if (view.items.length === 0 || !view.isFull() && bytes + item.value.length <= options.room.bytes) {
           view.items.push(item)
           view.snapshots.set(item.id, snapshot)
+          bytes += item.value.length
         } else {
           view.cutOff = true
         }

@@ -30,6 +30,8 @@ export interface SetMemory {
 }
 
 interface Memories {
+  /** Mean bytes of an item, by the kind of the parent. */
+  readonly itemBytes: Map<string, number>
   /** The set that was used last comes last. */
   readonly sets: Map<string, SetMemory>
   pageBytes: number
@@ -62,6 +64,18 @@ export const forgetIfEmpty = (datastore: Datastore["Service"], parent: Key): voi
   }
 }
 
+/** What an item of such a set may be expected to have in bytes; `undefined` when none was seen. */
+export const expectedItemBytes = (datastore: Datastore["Service"], parent: Key): number | undefined =>
+  memoriesOf(datastore).itemBytes.get(parent.kind)
+
+/** Notes items that were seen: larger ones are expected at once, smaller ones by and by. */
+export const noteItemBytes = (datastore: Datastore["Service"], parent: Key, count: number, bytes: number): void => {
+  if (count === 0) return
+  const { itemBytes } = memoriesOf(datastore)
+  const before = itemBytes.get(parent.kind) ?? 0
+  itemBytes.set(parent.kind, Math.max(bytes / count, (before + bytes / count) / 2))
+}
+
 /** Remembers a page; pages of the sets that were not used for the longest time make room. */
 export const rememberPage = (datastore: Datastore["Service"], parent: Key, number: number, page: KnownPage): void => {
   const all = memoriesOf(datastore)
@@ -88,6 +102,6 @@ export const forgetPage = (datastore: Datastore["Service"], { pages }: SetMemory
 
 const memoriesOf = (datastore: Datastore["Service"]): Memories => {
   let all = memories.get(datastore)
-  if (all === undefined) memories.set(datastore, all = { sets: new Map(), pageBytes: 0 })
+  if (all === undefined) memories.set(datastore, all = { itemBytes: new Map(), sets: new Map(), pageBytes: 0 })
   return all
 }

@@ -233,6 +233,34 @@ describe("GoogleDatastore: queries", () => {
       assert.deepStrictEqual(asked, [[undefined, 3], ["one", 2], ["two", 2], ["three", 1]])
     }))
 
+  it.effect("unfinished batches are not followed beyond `maxBytes`, and the result says so", () =>
+    Effect.gen(function*() {
+      const { backend, server } = yield* scripted({
+        RunQuery: (_, call) =>
+          [
+            batch([], "NOT_FINISHED", 30, "one"),
+            batch([entityResult(wireKey("K", "a"), "x".repeat(500), 1)], "NOT_FINISHED", 20, "two"),
+            batch([entityResult(wireKey("K", "b"), "x".repeat(500), 1)], "NOT_FINISHED", 10, "three"),
+            batch([entityResult(wireKey("K", "c"), "x", 1)], "NO_MORE_RESULTS", 40)
+          ][call]!
+      })
+
+      const bounded = yield* backend.query({ kind: "K", maxBytes: 900 })
+      assert.deepStrictEqual(bounded.results.map(({ key }) => key.id), ["a", "b"])
+      assert.isTrue(bounded.isCutOff)
+      assert.strictEqual(bounded.readTime, micros(10))
+      assert.lengthOf(server.calls, 3)
+    }))
+
+  it.effect("a query that came to its end within `maxBytes` or not is not cut off", () =>
+    Effect.gen(function*() {
+      const { backend } = yield* scripted({
+        RunQuery: () => batch([entityResult(wireKey("K", "a"), "x".repeat(500), 1)], "NO_MORE_RESULTS", 20)
+      })
+
+      assert.isUndefined((yield* backend.query({ kind: "K", maxBytes: 10 })).isCutOff)
+    }))
+
   it.effect("an unfinished batch that fills the limit is the last", () =>
     Effect.gen(function*() {
       const { backend, server } = yield* scripted({

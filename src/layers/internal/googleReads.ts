@@ -136,6 +136,7 @@ export const runQuery = (connection: Connection, query: Query): Effect.Effect<Qu
     const results: Array<Snapshot> = []
     let readTime: Timestamp | undefined
     let cursor: Uint8Array = new Uint8Array(0)
+    let size = 0
     while (true) {
       // The service takes limits of 31 bits.
       const rest = limit === undefined ? undefined : Math.min(limit - results.length, maxLimit)
@@ -147,6 +148,10 @@ export const runQuery = (connection: Connection, query: Query): Effect.Effect<Qu
       })
       if (readTime === undefined || batch.readTime < readTime) readTime = batch.readTime
       if (batch.finished || results.length === limit) return { results, readTime }
+      size += batch.size
+      if (query.maxBytes !== undefined && size >= query.maxBytes && results.length > 0) {
+        return { results, readTime, isCutOff: true }
+      }
       if (batch.endCursor.length === 0 || (batch.results.length === 0 && sameBytes(batch.endCursor, cursor))) {
         return yield* unreadable("query", "an unfinished batch does not say where to go on")
       }
@@ -160,12 +165,14 @@ const runBatch = (
   connection: Connection,
   query: Query,
   from: { readonly cursor: Uint8Array; readonly limit: number | undefined }
-): Effect.Effect<RunQueryResponse, DatastoreError> =>
+): Effect.Effect<RunQueryResponse & { readonly size: number }, DatastoreError> =>
   Effect.gen(function*() {
     const request = runQueryRequest(connection.partition, query, from)
     const bytes = yield* retrying(connection, "query", "runQuery", request)
     const batch = yield* decode("query", () => readRunQueryResponse(bytes))
-    return batch.readTime > zero ? batch : yield* unreadable("query", "it does not say as of when it read")
+    return batch.readTime > zero
+      ? { ...batch, size: bytes.length }
+      : yield* unreadable("query", "it does not say as of when it read")
   })
 
 const sameBytes = (self: Uint8Array, that: Uint8Array): boolean => Buffer.compare(self, that) === 0
