@@ -40,9 +40,9 @@ import { Ids } from "./Ids.ts"
 import { deleteUnchanged, maxDeletes } from "./internal/deletions.ts"
 import { collect, pageLimit, readPage, type Room } from "./internal/listing.ts"
 import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
-import { MaxHeadBytes, type NewPage, nextHead } from "./internal/nextHead.ts"
+import { type Change, MaxHeadBytes, nextHead } from "./internal/nextHead.ts"
 import { findOutcome } from "./internal/outcome.ts"
-import { type Cursor, forgetIfEmpty, forgetPage, rememberPage, setMemory } from "./internal/setMemory.ts"
+import { type Cursor, forgetIfEmpty, forgetPage, knownPage, rememberPage, setMemory } from "./internal/setMemory.ts"
 import {
   checkId,
   type Head,
@@ -490,27 +490,32 @@ export const finishPop = (
         return yield* Effect.die(new Error(`DsSet.finishPop: the pop of ${set.parent} was finished before`))
       }
       const pop = Tombstones.makePop(token, atMillis, op.popped)
-      const { head, written } = nextHead(listing.tombstones, pop, { ...listing, keep: mustStay(listing), maxHeadBytes })
-      const entity = headEntity(key, head)
+      const change = nextHead(listing.tombstones, pop, {
+        ...listing,
+        keep: mustStay(listing),
+        popsOf: ({ check, number }) => knownPage(datastore, set.parent, number, check)?.pops,
+        maxHeadBytes
+      })
+      const entity = headEntity(key, change.head)
       const bytes = Entity.sizeBytes(entity)
       if (bytes > maxEntityBytes) return yield* headTooLarge(key, bytes)
       transaction.writes.set(key.toString(), { _tag: "Upsert", entity }) // E7
-      for (const mutation of pageMutations(op, written)) {
+      for (const mutation of pageMutations(set, change)) {
         transaction.writes.set(mutationKey(mutation).toString(), mutation)
       }
-      transaction.afterCommit.push(rememberWritten(datastore, op, written), deletePopped(datastore, op))
+      transaction.afterCommit.push(rememberPages(datastore, set, change), deletePopped(datastore, op))
       transaction.witness ??= findOutcome({ ...listing, parent: set.parent, datastore, token, ids, giveUpAtMillis })
       op.finish()
     }
   })
 
 /** What a pop does to the pages. */
-const pageMutations = ({ listing, set }: PopOp, written: ReadonlyArray<NewPage>): ReadonlyArray<Mutation> => [
+const pageMutations = (set: DsSet, { erased, written }: Change): ReadonlyArray<Mutation> => [
   ...written.map(({ bytes, page }): Mutation => ({
     _tag: "Upsert",
     entity: pageEntity(set.parent, page.number, bytes)
   })),
-  ...Array.from(listing.gone, (number): Mutation => ({ _tag: "Delete", key: pageKey(set.parent, number) }))
+  ...erased.map((number): Mutation => ({ _tag: "Delete", key: pageKey(set.parent, number) }))
 ]
 
 /** Which ids keep their tombstones although these have expired: those whose items may still be there. // E4 */
@@ -520,13 +525,13 @@ const mustStay = ({ covered, present }: Listing): (id: string) => boolean => {
 }
 
 /** Pages never change, so those that this process wrote need not be read. */
-const rememberWritten = (
+const rememberPages = (
   datastore: Datastore["Service"],
-  { listing, set }: PopOp,
-  written: ReadonlyArray<NewPage>
+  set: DsSet,
+  { erased, written }: Change
 ): Effect.Effect<void> =>
   Effect.sync(() => {
-    for (const number of listing.gone) forgetPage(datastore, setMemory(datastore, set.parent), number)
+    for (const number of erased) forgetPage(datastore, setMemory(datastore, set.parent), number)
     for (const { bytes, page, pops } of written) {
       const { check, number } = page
       rememberPage(datastore, set.parent, number, { check, pops, bytes: bytes.length, unseen: undefined })

@@ -117,6 +117,55 @@ describe("pops that do not fit into the head", () => {
     }).pipe(inPages, Effect.provide(world)))
 })
 
+describe("small pages", () => {
+  // Kills: no merge; a merge that forgets the pops of one page; merged pages that stay.
+  it.effect("are merged once the head is half full of them, and nothing is forgotten", () =>
+    Effect.gen(function*() {
+      let most = 0
+      for (let n = 0; n < 120; n++) {
+        yield* consume(`a${n}`, `b${n}`)
+        most = Math.max(most, (yield* sizes).head)
+      }
+
+      const found = yield* pages
+      const { tombstones } = yield* list()
+      const ids = [...Object.values(found).flat(), ...tombstones.pops.flatMap(idsOf)]
+      assert.deepStrictEqual(ids, Array.from({ length: 240 }, (_, n) => `${"ab"[n % 2]}${Math.floor(n / 2)}`))
+      assert.isAtMost(most, 400)
+      assert.isBelow(Object.keys(found).length, 10)
+
+      yield* add(["a0", "b60", "a119"])
+      assert.deepStrictEqual(shown(yield* list()).items, [])
+      yield* forgetPages
+      assert.deepStrictEqual(shown(yield* list()), { items: [], garbage: ["a0", "a119", "b60"] })
+    }).pipe(Effect.provideService(MaxHeadBytes, 60), Effect.provide(world)))
+
+  it.effect("of another process are left alone", () =>
+    Effect.gen(function*() {
+      const other = yield* otherProcess
+      for (let n = 0; n < 60; n++) yield* Effect.provideService(consume(`a${n}`), Datastore.Datastore, other)
+      const before = Object.keys(yield* pages)
+      yield* forgetPages
+
+      yield* consume("b")
+
+      assert.deepStrictEqual(Object.keys(yield* pages).slice(0, before.length), before)
+    }).pipe(Effect.provideService(MaxHeadBytes, 60), Effect.provide(world)))
+
+  it.effect("expire together, with the newest of what they hold", () =>
+    Effect.gen(function*() {
+      for (let n = 0; n < 40; n++) {
+        yield* consume(`a${n}`)
+        yield* TestClock.adjust("1 second")
+      }
+      yield* TestClock.adjust("61 seconds")
+
+      yield* pop(yield* list(), [])
+
+      assert.deepStrictEqual(Object.values(yield* pages).flat(), [])
+    }).pipe(withMinute, Effect.provideService(MaxHeadBytes, 60), Effect.provide(world)))
+})
+
 describe("an id whose tombstone is in a page", () => {
   for (const [title, id] of [["of a caller", "transfer-7"], ["drawn by the library", uuid(1_000)]] as const) {
     it.effect(`is hidden when it is added again, ${title}`, () =>
@@ -286,7 +335,8 @@ describe("E4: a page is deleted", () => {
 
   it.effect("at most 200 in one commit, and the rest in the next ones", () =>
     Effect.gen(function*() {
-      for (let n = 0; n < 230; n++) yield* pop(yield* list(), [])
+      // Pages that this process does not know are not merged.
+      for (let n = 0; n < 230; n++) yield* Effect.andThen(forgetPages, Effect.flatMap(list(), (one) => pop(one, [])))
       yield* TestClock.adjust("2 minutes")
 
       yield* pop(yield* list(), [])

@@ -7,7 +7,7 @@ import type { DatastoreError } from "../EventboxError.ts"
 import type { Key } from "../Key.ts"
 import { checkOf } from "./bytes.ts"
 import { isWithin, type Page, probe } from "./pages.ts"
-import { forgetPage, type KnownPage, rememberPage, setMemory } from "./setMemory.ts"
+import { forgetPage, type KnownPage, knownPage, rememberPage, setMemory } from "./setMemory.ts"
 import { pageKey, readPageBytes } from "./stored.ts"
 import * as Tombstones from "./tombstones.ts"
 
@@ -33,8 +33,8 @@ export const loadPages = (
   pages: ReadonlyArray<Page>
 ): Effect.Effect<ReadonlyArray<KnownPage>, DatastoreError | PagesChanged> =>
   Effect.gen(function*() {
-    const known = setMemory(datastore, parent).pages
-    const missing = pages.filter(({ check, number }) => known.get(number)?.check !== check)
+    const known = new Map(pages.map(({ check, number }) => [number, knownPage(datastore, parent, number, check)]))
+    const missing = pages.filter(({ number }) => known.get(number) === undefined)
     const found = new Map<number, KnownPage>()
     const load = (chunk: ReadonlyArray<Page>) =>
       Effect.gen(function*() {

@@ -15,6 +15,13 @@ export const MaxHeadBytes: Context.Reference<number> = Context.Reference<number>
 /** Bytes of the pops of one page, below the 900 KiB of an entity with the largest key. E8 */
 const maxPageBytes = 880 * 1_024
 
+/** Small pages are merged, so many at least, once the head is half full of what it knows of pages. */
+const minMerged = 8
+/** Bytes that a small page has at most. */
+const maxSmallBytes = 64 * 1_024
+/** Bytes that are merged at most: they go into a commit. */
+const maxMergedBytes = 512 * 1_024
+
 /** A page to be written. */
 export interface NewPage {
   readonly page: Pages.Page
@@ -26,9 +33,11 @@ export interface NewPage {
 export interface Change {
   readonly head: Head
   readonly written: ReadonlyArray<NewPage>
+  /** Numbers of the pages to be deleted: nobody needs them any more, or they are part of a written one. */
+  readonly erased: ReadonlyArray<number>
 }
 
-/** The head after a pop, and the pages to be written with it. `gone` are pages that nobody needs any more. // E4 */
+/** The head after a pop, and the pages to be written and deleted with it. */
 export const nextHead = (
   before: Head,
   pop: Tombstones.Pop,
@@ -36,11 +45,14 @@ export const nextHead = (
     readonly expiredBefore: number
     /** Whether the tombstone of an id must stay although it has expired. */
     readonly keep: (id: string) => boolean
+    /** Pages that nobody needs any more. // E4 */
     readonly gone: ReadonlySet<number>
+    /** What a page holds, if this process knows it. */
+    readonly popsOf: (page: Pages.Page) => ReadonlyArray<Tombstones.Pop> | undefined
     readonly maxHeadBytes: number
   }
 ): Change => {
-  const { expiredBefore, gone, keep, maxHeadBytes } = options
+  const { expiredBefore, gone, keep, maxHeadBytes, popsOf } = options
   const pops = Tombstones.withoutExpired(before.pops, expiredBefore, keep)
   pops.push(pop)
   const directory = gone.size === 0
@@ -49,16 +61,39 @@ export const nextHead = (
   // The newest pops stay: events that wait now are most likely among theirs, and a page may cost a read of its own.
   const keptBytes = maxHeadBytes / 4
   if (Tombstones.encodedSize(pops) <= Math.max(maxHeadBytes - directory.bytes.length, keptBytes)) {
-    return { head: { ...directory, pops }, written: [] }
+    return { head: { ...directory, pops }, written: [], erased: Array.from(gone) }
   }
   let from = pops.length
   for (let bytes = 1; from > 0; from--) {
     bytes += pops[from - 1]!.bytes.length
     if (bytes > keptBytes) break
   }
-  const written = paginate(pops.slice(0, from), before.next)
-  const pages = [...directory.pages, ...written.map(({ page }) => page)]
-  return { head: { ...Pages.make(pages, before.next + written.length), pops: pops.slice(from) }, written }
+  const merged = directory.bytes.length > maxHeadBytes / 2 ? smallPages(directory.pages, popsOf) : []
+  const written = paginate([...merged.flatMap((one) => one.pops), ...pops.slice(0, from)], before.next)
+  const kept = directory.pages.slice(0, directory.pages.length - merged.length)
+  const pages = [...kept, ...written.map(({ page }) => page)]
+  return {
+    head: { ...Pages.make(pages, before.next + written.length), pops: pops.slice(from) },
+    written,
+    erased: [...gone, ...merged.map(({ number }) => number)]
+  }
+}
+
+/** The newest pages, as far as they are small and known, if they are worth a merge. */
+const smallPages = (
+  pages: ReadonlyArray<Pages.Page>,
+  popsOf: (page: Pages.Page) => ReadonlyArray<Tombstones.Pop> | undefined
+) => {
+  const found: Array<{ readonly number: number; readonly pops: ReadonlyArray<Tombstones.Pop> }> = []
+  let total = 0
+  for (let at = pages.length - 1; at >= 0; at--) {
+    const pops = popsOf(pages[at]!)
+    const bytes = pops === undefined ? Number.POSITIVE_INFINITY : Tombstones.encodedSize(pops)
+    if (bytes > maxSmallBytes || total + bytes > maxMergedBytes) break
+    total += bytes
+    found.unshift({ number: pages[at]!.number, pops: pops! })
+  }
+  return found.length < minMerged ? [] : found
 }
 
 /** Fills pages with pops. */

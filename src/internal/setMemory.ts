@@ -76,6 +76,17 @@ export const noteItemBytes = (datastore: Datastore["Service"], parent: Key, coun
   itemBytes.set(parent.kind, Math.max(bytes / count, (before + bytes / count) / 2))
 }
 
+/** A page that is remembered, and is the one that this check is of. */
+export const knownPage = (
+  datastore: Datastore["Service"],
+  parent: Key,
+  number: number,
+  check: number
+): KnownPage | undefined => {
+  const known = setMemory(datastore, parent).pages.get(number)
+  return known?.check === check ? known : undefined
+}
+
 /** Remembers a page; pages of the sets that were not used for the longest time make room. */
 export const rememberPage = (datastore: Datastore["Service"], parent: Key, number: number, page: KnownPage): void => {
   const all = memoriesOf(datastore)
