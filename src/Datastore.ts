@@ -36,6 +36,7 @@ import {
   Unavailable
 } from "./EventboxError.ts"
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
+import { inSpan } from "./internal/span.ts"
 import { isKey, type Key } from "./Key.ts"
 import * as Transaction from "./Transaction.ts"
 
@@ -357,11 +358,10 @@ export const sendCommit = (
     const detail = `the commit has ${bytes} bytes, the limit is ${limit}; write less in one transaction`
     return Effect.fail(new DatastoreError({ operation: "commit", reason: new InvalidArgument({ detail }) }))
   }
-  return Effect.withSpan(datastore.backend.commit(request), "Datastore.commit", {
-    captureStackTrace: false,
+  return inSpan(datastore.backend.commit(request), "Datastore.commit", () => ({
     kind: "client",
     attributes: { "datastore.mutations": request.mutations.length, "datastore.expected": request.expected.length }
-  })
+  }))
 }
 
 /**

@@ -43,6 +43,7 @@ import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
 import { type Change, MaxHeadBytes, nextHead } from "./internal/nextHead.ts"
 import { findOutcome } from "./internal/outcome.ts"
 import { type Cursor, forgetIfEmpty, forgetPage, knownPage, rememberPage, setMemory } from "./internal/setMemory.ts"
+import { inSpan } from "./internal/span.ts"
 import {
   checkId,
   type Head,
@@ -292,7 +293,7 @@ export const list = (
         while: (error) => error._tag === "PagesChanged"
       }
     ).pipe(Effect.mapError((error) => error._tag === "PagesChanged" ? damagedPage(error) : error))
-  }).pipe(Effect.withSpan("DsSet.list", {}, { captureStackTrace: false }))
+  }).pipe((list) => inSpan(list, "DsSet.list"))
 
 /** Bytes of the items of one listing, unless `maxBytes` says otherwise. */
 const defaultMaxBytes = 16 * 1_024 * 1_024

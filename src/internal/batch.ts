@@ -39,6 +39,7 @@ import { isChanged, misuse, withoutNoops } from "./decision.ts"
 import { deleteUnchanged } from "./deletions.ts"
 import { linkTraces } from "./emission.ts"
 import type { Cursor } from "./setMemory.ts"
+import { inSpan } from "./span.ts"
 
 /** What one batch did; `Eventbox.BatchResult` is the public part. */
 export interface BatchResult<E> {
@@ -128,11 +129,8 @@ export const runBatch = <Self, S, A, E>(
         error instanceof ContentionError ? "contention" : "failed"
       )
     ),
-    Effect.withSpan(
-      "Eventbox.processBatch",
-      { attributes: { "eventbox.recipient": recipient.key.toString() } },
-      { captureStackTrace: false }
-    )
+    (batch) =>
+      inSpan(batch, "Eventbox.processBatch", () => ({ attributes: { "eventbox.recipient": recipient.key.toString() } }))
   )
 
 const attempt = <Self, S, A, E>(

@@ -11,6 +11,7 @@ import { Encode, EventRejected, InvalidId, TooLarge } from "../EventboxError.ts"
 import { Ids } from "../Ids.ts"
 import type { Key } from "../Key.ts"
 import type { PayloadCodec } from "../Processor.ts"
+import { isTraced } from "./span.ts"
 import { checkId, itemEntity } from "./stored.ts"
 
 /** A value to emit, and its id when the caller gave one. */
@@ -63,10 +64,10 @@ const traceparent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-01$/
 
 /**
  * `traceparent` of the span that the fiber is in, when it is sampled, its ids have the standard form, and a tracer that
- * could show the link is installed: Effect's own one keeps spans in memory only, and storing its ids would be waste.
+ * could show the link is installed.
  */
 const currentTrace: Effect.Effect<string | undefined> = Effect.gen(function*() {
-  if ((yield* Effect.tracer) === Tracer.nativeTracer) return undefined
+  if (!(yield* isTraced)) return undefined
   const found = yield* Effect.serviceOption(Tracer.ParentSpan)
   if (Option.isNone(found) || !found.value.sampled) return undefined
   const text = `00-${found.value.traceId}-${found.value.spanId}-01`

@@ -1,0 +1,21 @@
+/**
+ * Spans of the library.
+ */
+import * as Effect from "effect/Effect"
+import * as Tracer from "effect/Tracer"
+
+/** Whether a tracer is installed that could show spans: Effect's own one keeps them in memory, for nobody. */
+export const isTraced: Effect.Effect<boolean> = Effect.map(Effect.tracer, (tracer) => tracer !== Tracer.nativeTracer)
+
+/** Runs an effect in a span; as it is, when nobody could see the span. */
+export const inSpan = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  name: string,
+  options: () => Tracer.SpanOptionsNoTrace = () => ({})
+): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> =>
+  Effect.flatMap(isTraced, (traced) => {
+    const spanned = traced
+      ? effect.pipe(Effect.withSpan(name, options(), { captureStackTrace: false }))
+      : effect
+    return spanned as Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>>
+  })
