@@ -293,7 +293,7 @@ export const list = (
         while: (error) => error._tag === "PagesChanged"
       }
     ).pipe(Effect.mapError((error) => error._tag === "PagesChanged" ? damagedPage(error) : error))
-  }).pipe((list) => inSpan(list, "DsSet.list"))
+  }).pipe((listing) => inSpan(listing, "DsSet.list"))
 
 /** Bytes of the items of one listing, unless `maxBytes` says otherwise. */
 const defaultMaxBytes = 16 * 1_024 * 1_024
