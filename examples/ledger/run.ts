@@ -89,7 +89,7 @@ export const run = <E, R>(
   })
 
 /** Gives every account its first money, before the first transfer. */
-const openAccounts = (bank: Key.Key, { accounts }: Plan) =>
+export const openAccounts = (bank: Key.Key, { accounts }: Plan) =>
   Effect.forEach(
     Array.from(accounts).filter(([, cents]) => cents > 0),
     ([name, cents]) =>

@@ -20,6 +20,11 @@ export interface Tally {
   /** Batches that lost a race, and those that failed for a transient reason; both were made again. */
   contention: number
   transient: number
+  /** Batches whose commit had no answer: found out to have landed, to have lost, fenced off, or not found out. */
+  foundLanded: number
+  foundLost: number
+  foundFenced: number
+  notFound: number
   /** RPCs and sequential round trips of the batches that landed, before their results. */
   rpcs: number
   rounds: number
@@ -36,6 +41,10 @@ export const emptyTally = (): Tally => ({
   idle: 0,
   contention: 0,
   transient: 0,
+  foundLanded: 0,
+  foundLost: 0,
+  foundFenced: 0,
+  notFound: 0,
   rpcs: 0,
   rounds: 0,
   deletes: 0
