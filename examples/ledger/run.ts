@@ -26,6 +26,8 @@ export interface Assignment {
   readonly accounts: ReadonlyArray<string>
   readonly workers: number
   readonly maxEvents: number
+  /** How long a worker rests, about, after a round in which it found nothing to do; 10 unless given. */
+  readonly restMillis?: number | undefined
 }
 
 export interface Result {

@@ -1,15 +1,17 @@
 /**
  * A process of workers, as a program.
  */
-import { Effect, Random, type Scope } from "effect"
-import { Key } from "effect-eventbox"
+import { Effect, type Layer, Random, type Scope } from "effect"
+import { type Datastore, Key } from "effect-eventbox"
 import { type Orders, say, sayOften, sendersAreDone } from "./processes.ts"
 import { localCrew } from "./run.ts"
 import { messageOf, runMain } from "./runMain.ts"
-import { storeLayer } from "./stores.ts"
+import type { StoreError } from "./stores.ts"
 
 /** Runs the workers that the argument of this process orders; `store` leads to the database. */
-export const runChild = (store: typeof storeLayer): void => {
+export const runChild = (
+  store: (name: Orders["datastore"]) => Layer.Layer<Datastore.Datastore, StoreError>
+): void => {
   const program = Effect.gen(function*() {
     const { seed, ...orders } = JSON.parse(process.argv[2] ?? "") as Orders
     const crew = localCrew({ ...orders, bank: yield* Effect.fromResult(Key.parse(orders.bank)) })

@@ -57,6 +57,7 @@ export const worker = (options: {
   readonly bank: Key.Key
   readonly accounts: ReadonlyArray<string>
   readonly maxEvents: number
+  readonly restMillis?: number | undefined
   readonly tally: Tally
   readonly sendersAreDone: () => boolean
 }): Effect.Effect<
@@ -65,7 +66,7 @@ export const worker = (options: {
   Account | Datastore.Datastore
 > =>
   Effect.gen(function*() {
-    const { accounts, bank, maxEvents, tally } = options
+    const { accounts, bank, maxEvents, restMillis = 10, tally } = options
     const recorder = yield* Recorder.Recorder
 
     const batch = (account: string) =>
@@ -88,7 +89,7 @@ export const worker = (options: {
         if (transitions > 0 || truncated) isQuiet = false
       }
       if (isQuiet && isLastRound) return
-      if (isQuiet) yield* Effect.sleep(yield* Random.nextBetween(5, 15))
+      if (isQuiet) yield* Effect.sleep(restMillis * (yield* Random.nextBetween(0.5, 1.5)))
     }
   }).pipe(Effect.provide(ownConnection))
 
@@ -103,6 +104,7 @@ const count = (
 ): void => {
   const own = operations.filter(({ call }) => !isBackground(call))
   tally.deletes += operations.length - own.length
+  tally.unanswered += operations.filter(isUnanswered).length
   if (own.some(isUnanswered)) tally[outcomeOf(exit)]++
   if (Exit.isFailure(exit)) {
     const lost = exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error._tag === "ContentionError")
