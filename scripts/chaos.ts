@@ -15,6 +15,7 @@ const program = (options: Options): Effect.Effect<number> =>
     console.log(`SEED=${options.seed}`)
     console.log(`${formatHead(options)}\n`)
     let strikes = noStrikes()
+    const sofar = () => `after ${strikes.kills.total} kills and ${cutsOf(strikes)} cuts`
     const watch = (progress: () => Progress) => {
       strikes = progress().strikes
       return showLine(process.stderr, (seconds) => progressLine(progress(), options, seconds))
@@ -24,13 +25,10 @@ const program = (options: Options): Effect.Effect<number> =>
         console.log(formatResult(options, result))
         return result.verdict.problems.length === 0 ? 0 : 1
       }),
+      Effect.onInterrupt(() => Effect.sync(() => console.error(`chaos: stopped ${sofar()}`))),
       Effect.catchCause((cause) => {
-        const done = `after ${strikes.kills.total} kills and ${cutsOf(strikes)} cuts`
-        if (Cause.hasInterruptsOnly(cause)) {
-          console.error(`chaos: stopped ${done}`)
-          return Effect.succeed(stoppedCode)
-        }
-        console.error(`chaos: failed ${done}: ${messageOf(cause)}`)
+        if (Cause.hasInterruptsOnly(cause)) return Effect.succeed(stoppedCode)
+        console.error(`chaos: failed ${sofar()}: ${messageOf(cause)}`)
         return Effect.succeed(1)
       })
     )

@@ -63,7 +63,7 @@ export const kill = (slot: Slot, strikes: Strikes, isEnough: () => boolean): Eff
   Effect.gen(function*() {
     while (!isEnough()) {
       const aim = (["moment", "moment", "holdRequest", "holdResponse"] as const)[yield* below(4)]!
-      const [work, pauseMillis, lateMillis] = [1 + (yield* below(20)), yield* below(200), yield* below(300)]
+      const [work, pauseMillis, lateMillis] = [1 + (yield* below(10)), yield* below(200), yield* below(300)]
       while (slot.workDone() < work && !isEnough()) yield* Effect.sleep("10 millis")
       if (isEnough()) return
       const armed = aim === "moment" ? undefined : slot.proxy.arm(aim, isCommit)
