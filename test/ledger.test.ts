@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger, Random } from "effect"
 import { makePlan, type Plan, type Posting } from "../examples/ledger/bank.ts"
 import { type Books, check } from "../examples/ledger/check.ts"
+import { checkHistories } from "../examples/ledger/history.ts"
 import { type Options, parse } from "../examples/ledger/options.ts"
 import { formatResult, formatVerdict, showProgress } from "../examples/ledger/report.ts"
 import { localCrew, run } from "../examples/ledger/run.ts"
@@ -88,26 +89,28 @@ const transfers = [
 ]
 const plan: Plan = { accounts: new Map([["a", 100], ["b", 100], ["c", 0]]), transfers }
 
-const posting = (account: string, kind: Posting["kind"], transfer: string, cents: number): Posting => ({
+const posting = (account: string, kind: Posting["kind"], transfer: string, cents: number, nth = 0): Posting => ({
   account,
   kind,
   transfer,
-  cents
+  cents,
+  nth
 })
 
 /** Paid, refused, returned. */
 const honest: Books = {
   balances: new Map([["a", 70], ["b", 130]]),
   postings: [
-    posting("a", "opened", "", 100),
-    posting("b", "opened", "", 100),
-    posting("a", "withdrawn", "t0", -30),
-    posting("b", "deposited", "t0", 30),
-    posting("b", "refused", "t1", 0),
-    posting("a", "withdrawn", "t2", -20),
-    posting("c", "returned", "t2", 0),
-    posting("a", "refunded", "t2", 20)
+    posting("a", "opened", "", 100, 1),
+    posting("b", "opened", "", 100, 1),
+    posting("a", "withdrawn", "t0", -30, 2),
+    posting("b", "deposited", "t0", 30, 2),
+    posting("b", "refused", "t1", 0, 2),
+    posting("a", "withdrawn", "t2", -20, 3),
+    posting("c", "returned", "t2", 0, 0),
+    posting("a", "refunded", "t2", 20, 4)
   ],
+  pasts: new Map([["a", { moves: 4, eversion: 3 }], ["b", { moves: 2, eversion: 2 }]]),
   outstanding: new Map()
 }
 
@@ -184,6 +187,42 @@ describe("check of the ledger", () => {
     assert.deepStrictEqual(verdict.problems, problems)
     assert.include(formatVerdict(verdict), "do NOT balance")
     assert.include(formatVerdict(verdict), problems[0]!)
+  })
+
+  it("finds nothing in the histories of honest books", () => {
+    assert.deepStrictEqual(checkHistories(plan, honest), [])
+  })
+
+  it.each<readonly [name: string, books: Partial<Books>, problems: ReadonlyArray<string>]>([
+    ["two batches that went on from one state", {
+      postings: honest.postings.map((one) => one.kind === "refunded" ? { ...one, nth: 3 } : one)
+    }, [
+      "account a: its move 3 was made 2 times, by withdrawn t2, refunded t2",
+      "account a: its move 4 is missing"
+    ]],
+    ["a move that left no posting", { postings: without("deposited") }, [
+      "account b: its state counts 2 moves, its postings 1",
+      "account b: its state was saved 2 times, for 1 moves"
+    ]],
+    ["a posting after a gap", {
+      postings: honest.postings.map((one) => one.kind === "deposited" ? { ...one, nth: 9 } : one)
+    }, ["account b: its move 2 is missing", "account b: deposited t0 is its move 9, after a gap"]],
+    ["a state that was saved over a newer one", {
+      pasts: new Map([...honest.pasts, ["a", { moves: 3, eversion: 3 }]])
+    }, ["account a: its state counts 3 moves, its postings 4"]],
+    ["more versions than moves", { pasts: new Map([...honest.pasts, ["b", { moves: 2, eversion: 3 }]]) }, [
+      "account b: its state was saved 3 times, for 2 moves"
+    ]],
+    ["an account that was overdrawn for a while", {
+      postings: honest.postings.map((one) =>
+        one.kind === "withdrawn" && one.transfer === "t2" ? { ...one, cents: -90 } : one
+      )
+    }, ["account a: overdrawn after its move 3, -0.20"]],
+    ["a refusal without need", {
+      postings: [...honest.postings, posting("a", "refused", "t0", 0, 1)]
+    }, ["account a: refused t0 of 0.30 after its move 1, when it held 1.00"]]
+  ])("finds in a history %s", (_, books, problems) => {
+    assert.deepStrictEqual(checkHistories(plan, { ...honest, ...books }), problems)
   })
 
   it("shows twenty problems and counts the rest", () => {

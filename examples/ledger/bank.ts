@@ -13,7 +13,12 @@ import { Datastore, Entity, Eventbox, Ids, Key, Processor } from "effect-eventbo
 export const Transfer = Schema.Struct({ id: Schema.String, from: Schema.String, to: Schema.String, cents: Schema.Int })
 export type Transfer = typeof Transfer.Type
 
-const AccountState = Schema.Struct({ balance: Schema.Int, isOpen: Schema.Boolean })
+const AccountState = Schema.Struct({
+  balance: Schema.Int,
+  isOpen: Schema.Boolean,
+  /** Events that changed the state; refusals and returns keep it as it is. */
+  moves: Schema.Int
+})
 type AccountState = typeof AccountState.Type
 
 const AccountEvent = Schema.TaggedUnion({
@@ -35,6 +40,8 @@ export interface Posting {
   readonly transfer: string
   /** What was added to the balance; negative for money that was taken off, 0 when nothing moved. */
   readonly cents: number
+  /** Moves of the account up to here, with this one if it is one: its place in the history of the account. */
+  readonly nth: number
 }
 
 /** Told, after the commit, that a transfer has come to its end. */
@@ -50,13 +57,14 @@ export class Account extends Processor.Service<Account>()("ledger/Account", {
   static readonly layer = this.toLayer(Effect.gen(function*() {
     const receipts = yield* Receipts
     return yield* Account.entity({
-      initial: () => ({ balance: 0, isOpen: false }),
+      initial: () => ({ balance: 0, isOpen: false, moves: 0 }),
       // Order among events does not matter to the books, and there is none.
       prepareMutation: (events, before, account) => {
         let state = before
         const transitions = events.map((event) => {
           const { emits, isLast, kind, next } = apply(state, event.value, account)
-          const posting = { kind, transfer: transferOf(event.value), cents: next.balance - state.balance }
+          const cents = next.balance - state.balance
+          const posting = { kind, transfer: transferOf(event.value), cents, nth: next.moves }
           state = next
           return {
             events: [event],
@@ -84,7 +92,11 @@ interface Step {
 
 /** What one event does to an account. */
 const apply = (state: AccountState, event: AccountEvent, account: AccountRecipient): Step => {
-  const plus = (cents: number): AccountState => ({ ...state, balance: state.balance + cents })
+  const plus = (cents: number): AccountState => ({
+    ...state,
+    balance: state.balance + cents,
+    moves: state.moves + 1
+  })
   switch (event._tag) {
     case "Open":
       return { next: { ...plus(event.cents), isOpen: true }, kind: "opened" }

@@ -12,8 +12,18 @@ export interface Books {
   /** Cents by account, as its entity says; 0 for one that has no entity. */
   readonly balances: ReadonlyMap<string, number>
   readonly postings: ReadonlyArray<Posting>
+  /** What the entities of accounts say of their past, by account. */
+  readonly pasts: ReadonlyMap<string, Past>
   /** Accounts at which events still wait, and how many. */
   readonly outstanding: ReadonlyMap<string, number>
+}
+
+/** What an account's entity says of its past. */
+export interface Past {
+  /** Moves that its state counts. */
+  readonly moves: number
+  /** How often the state was saved. */
+  readonly eversion: number
 }
 
 /** What the check found. */
@@ -108,8 +118,11 @@ const sum = (numbers: Iterable<number>): number => {
   return total
 }
 
-const StoredPosting = Schema.Struct({ kind: PostingKind, transfer: Schema.String, cents: Schema.Int })
-const StoredState = Schema.fromJsonString(Schema.Struct({ balance: Schema.Int }))
+const StoredPosting = Schema.Struct({ kind: PostingKind, transfer: Schema.String, cents: Schema.Int, nth: Schema.Int })
+const StoredAccount = Schema.Struct({
+  State: Schema.fromJsonString(Schema.Struct({ balance: Schema.Int, moves: Schema.Int })),
+  EVersion: Schema.Int
+})
 
 /** Reads the books from the stored entities. */
 export const readBooks = (
@@ -124,10 +137,12 @@ export const readBooks = (
     const names = Array.from(plan.accounts.keys())
     const entities = yield* patiently(Datastore.getAll(names.map((name) => accountOf(bank, name).key)))
     const balances = new Map<string, number>()
+    const pasts = new Map<string, Past>()
     for (const [index, found] of entities.entries()) {
       if (Option.isNone(found)) continue
-      const { balance } = yield* Schema.decodeUnknownEffect(StoredState)(found.value.properties["State"])
-      balances.set(names[index]!, balance)
+      const { EVersion, State } = yield* Schema.decodeUnknownEffect(StoredAccount)(found.value.properties)
+      balances.set(names[index]!, State.balance)
+      pasts.set(names[index]!, { moves: State.moves, eversion: EVersion })
     }
     const postings: Array<Posting> = []
     for (const entity of yield* queryAll(postingKind, bank)) {
@@ -139,7 +154,7 @@ export const readBooks = (
       const waiting = yield* patiently(Eventbox.list(Account, accountOf(bank, name)))
       if (waiting.length > 0) outstanding.set(name, waiting.length)
     }
-    return { balances, postings, outstanding }
+    return { balances, postings, pasts, outstanding }
   })
 
 /** Removes all that is stored below the bank. */
@@ -150,6 +165,12 @@ export const removeBank = (bank: Key.Key): Effect.Effect<void, EventboxError.Dat
       for (let from = 0; from < keys.length; from += 500) yield* Datastore.remove(keys.slice(from, from + 500))
     }
   })
+
+/** How many events are stored below the bank, also those that were consumed and wait for their deletion. */
+export const countStored = (
+  bank: Key.Key
+): Effect.Effect<number, EventboxError.DatastoreError, Datastore.Datastore> =>
+  Effect.map(queryAll("dsset.Item", bank, true), (all) => all.length)
 
 /** Reads again after a failure that may pass: whether the books balance should not depend on the day. */
 const patiently = <A, E extends { readonly isRetryable: boolean }, R>(

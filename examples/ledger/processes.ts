@@ -1,7 +1,7 @@
 /**
  * Workers in OS processes of their own: how they are started, told, heard and stopped.
  */
-import { Data, Effect } from "effect"
+import { Data, Effect, type Scope } from "effect"
 import { type ChildProcess, fork } from "node:child_process"
 import { join } from "node:path"
 import type { Options } from "./options.ts"
@@ -14,10 +14,26 @@ export interface Orders extends Omit<Assignment, "bank"> {
   /** String form of the bank's key. */
   readonly bank: string
   readonly datastore: Options["datastore"]
+  /** Seeds what the workers draw, such as the order in which they look at accounts; their ids stay random. */
+  readonly seed?: string | undefined
 }
 
 /** What a process says: how far it is, or why it cannot go on. */
 export type Report = { readonly tally: Tally } | { readonly failure: string }
+
+/** Tells the process that started this one. */
+export const say = (report: Report): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    // Nobody listens any more: whoever started it is gone, and this process will be told to end too.
+    if (process.send === undefined || !process.connected) return resume(Effect.void)
+    process.send(report, undefined, undefined, () => resume(Effect.void))
+  })
+
+/** Tells a tally ten times a second until the scope closes. */
+export const sayOften = (tally: () => Tally): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.asVoid(Effect.forkScoped(Effect.forever(
+    Effect.andThen(Effect.sleep("100 millis"), Effect.suspend(() => say({ tally: tally() })))
+  )))
 
 /** What a process is told later. */
 export const sendersAreDone = "sendersAreDone"

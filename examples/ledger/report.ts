@@ -14,12 +14,14 @@ export interface Terminal {
   readonly write: (text: string) => unknown
 }
 
-const whole = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 0 })
-const tenths = (value: number): string =>
+/** A number with thousands separators. */
+export const whole = (value: number): string => value.toLocaleString("en-US", { maximumFractionDigits: 0 })
+/** A number with one decimal. */
+export const tenths = (value: number): string =>
   value.toLocaleString("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 })
 
 /** A part of a whole in percent, 0 of nothing. */
-const percent = (part: number, total: number): string => `${whole(total === 0 ? 0 : 100 * part / total)} %`
+export const percent = (part: number, total: number): string => `${whole(total === 0 ? 0 : 100 * part / total)} %`
 
 const progressLine = (tally: Tally, transfers: number, seconds: number): string => {
   const { batches, contention, sent, settled } = tally
@@ -28,20 +30,24 @@ const progressLine = (tally: Tally, transfers: number, seconds: number): string 
     `${whole(batches)} batches, ${share} contention`
 }
 
+/** Shows how far the run has come until the scope closes, as {@link showLine} does. */
+export const showProgress =
+  (terminal: Terminal, transfers: number) => (tally: () => Tally): Effect.Effect<void, never, Scope.Scope> =>
+    showLine(terminal, (seconds) => progressLine(tally(), transfers, seconds))
+
 /**
- * Shows how far the run has come until the scope closes: one line that is rewritten ten times a second on a terminal, a
- * new line every two seconds elsewhere.
+ * Shows a line until the scope closes: one that is rewritten ten times a second on a terminal, a new one every two
+ * seconds elsewhere.
  */
-export const showProgress = (
+export const showLine = (
   terminal: Terminal,
-  transfers: number
-) =>
-(tally: () => Tally): Effect.Effect<void, never, Scope.Scope> =>
+  lineAfter: (seconds: number) => string
+): Effect.Effect<void, never, Scope.Scope> =>
   Effect.gen(function*() {
     const start = yield* Clock.currentTimeMillis
     const isLive = terminal.isTTY === true
     const show = Effect.map(Clock.currentTimeMillis, (now) => {
-      const line = progressLine(tally(), transfers, (now - start) / 1_000)
+      const line = lineAfter((now - start) / 1_000)
       terminal.write(isLive ? `\r\x1b[K${line.slice(0, (terminal.columns ?? 80) - 1)}` : `${line}\n`)
     })
     if (isLive) {
@@ -68,7 +74,7 @@ export const formatResult = (options: Options, { elapsedMillis, tally, verdict }
   const { batches, contention, deletes, events, idle, resent, rounds, rpcs, transient } = tally
   const seconds = Math.max(elapsedMillis, 1) / 1_000
   const perBatch = (value: number): number => batches === 0 ? 0 : value / batches
-  const rows: ReadonlyArray<readonly [name: string, value: string, note: string]> = [
+  const rows: ReadonlyArray<Row> = [
     ["transfers", whole(options.transfers), endsOf(verdict)],
     ["resent", whole(resent), "emitted twice with one id, which must change nothing"],
     ["events", whole(events), `${tenths(perBatch(events))} per batch`],
@@ -92,9 +98,16 @@ export const formatResult = (options: Options, { elapsedMillis, tally, verdict }
     ],
     ["time", `${tenths(seconds)} s`, "from the first transfer sent until the last worker was done"]
   ]
+  return [headline(options), "", ...formatRows(rows), "", formatVerdict(verdict)].join("\n")
+}
+
+/** A line of a table. */
+export type Row = readonly [name: string, value: string, note: string]
+
+/** The lines of a table. */
+export const formatRows = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
   const widest = Math.max(...rows.map(([, value]) => value.length))
-  const table = rows.map(([name, value, note]) => `  ${name.padEnd(12)}${value.padStart(widest)}  ${note}`)
-  return [headline(options), "", ...table, "", formatVerdict(verdict)].join("\n")
+  return rows.map(([name, value, note]) => `  ${name.padEnd(12)}${value.padStart(widest)}  ${note}`)
 }
 
 const endsOf = ({ paid, refused, returned }: Verdict): string =>

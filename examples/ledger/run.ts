@@ -26,6 +26,8 @@ export interface Assignment {
   readonly accounts: ReadonlyArray<string>
   readonly workers: number
   readonly maxEvents: number
+  /** How long a worker rests, about, after a round in which it found nothing to do; 10 unless given. */
+  readonly restMillis?: number | undefined
 }
 
 export interface Result {
@@ -89,7 +91,7 @@ export const run = <E, R>(
   })
 
 /** Gives every account its first money, before the first transfer. */
-const openAccounts = (bank: Key.Key, { accounts }: Plan) =>
+export const openAccounts = (bank: Key.Key, { accounts }: Plan) =>
   Effect.forEach(
     Array.from(accounts).filter(([, cents]) => cents > 0),
     ([name, cents]) =>

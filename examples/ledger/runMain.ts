@@ -6,13 +6,15 @@ import { Cause, Effect, Exit, Fiber } from "effect"
 /** Exit code of a program that was stopped by Ctrl-C. */
 export const stoppedCode = 130
 
+const graceMillis = 2_000
+
 /** Runs a program that returns its exit code. The first signal interrupts it, a second one ends the process at once. */
 export const runMain = (
   program: Effect.Effect<number>,
   options: {
     readonly signals: ReadonlyArray<NodeJS.Signals>
     readonly ignored?: ReadonlyArray<NodeJS.Signals>
-    /** Whether to stop, too, when the process that started this one is gone. */
+    /** Whether to stop, too, when the process that started this one is gone; at once when that takes long. */
     readonly disconnects?: boolean
   }
 ): void => {
@@ -27,11 +29,20 @@ export const runMain = (
   }
   for (const signal of options.signals) process.on(signal, stop)
   for (const signal of options.ignored ?? []) process.on(signal, () => undefined)
-  if (options.disconnects === true) process.once("disconnect", stop)
+  const abandoned = (): void => {
+    stop()
+    // With its ledger, its database may be gone, and what waits for that would wait for minutes.
+    setTimeout(() => process.exit(stoppedCode), graceMillis).unref()
+  }
+  if (options.disconnects === true) {
+    // It may be gone already: this process takes longer to start than the other one to end.
+    if (process.connected) process.once("disconnect", abandoned)
+    else abandoned()
+  }
   fiber.addObserver((exit) => {
     clearInterval(keepAlive)
     for (const signal of options.signals) process.off(signal, stop)
-    process.off("disconnect", stop)
+    process.off("disconnect", abandoned)
     if (process.connected) process.disconnect()
     if (Exit.isSuccess(exit)) {
       process.exitCode = exit.value

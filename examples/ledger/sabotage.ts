@@ -8,7 +8,9 @@ import { postingKind } from "./bank.ts"
 export const Sabotage = Schema.Literals(["lose", "double"])
 export type Sabotage = typeof Sabotage.Type
 
-const StoredState = Schema.fromJsonString(Schema.Struct({ balance: Schema.Int, isOpen: Schema.Boolean }))
+const StoredState = Schema.fromJsonString(
+  Schema.Struct({ balance: Schema.Int, isOpen: Schema.Boolean, moves: Schema.Int })
+)
 
 /** Undoes or repeats the first deposit that is found, in the posting and in the balance; nothing when there is none. */
 export const sabotage = (

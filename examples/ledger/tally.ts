@@ -20,6 +20,13 @@ export interface Tally {
   /** Batches that lost a race, and those that failed for a transient reason; both were made again. */
   contention: number
   transient: number
+  /** Commits that had no answer, of senders and workers. */
+  unanswered: number
+  /** Batches whose commit had no answer: found out to have landed, to have lost, fenced off, or not found out. */
+  foundLanded: number
+  foundLost: number
+  foundFenced: number
+  notFound: number
   /** RPCs and sequential round trips of the batches that landed, before their results. */
   rpcs: number
   rounds: number
@@ -36,6 +43,11 @@ export const emptyTally = (): Tally => ({
   idle: 0,
   contention: 0,
   transient: 0,
+  unanswered: 0,
+  foundLanded: 0,
+  foundLost: 0,
+  foundFenced: 0,
+  notFound: 0,
   rpcs: 0,
   rounds: 0,
   deletes: 0

@@ -12,7 +12,14 @@ import { Account, accountOf, type Transfer } from "./bank.ts"
 import { isBackground, type Tally } from "./tally.ts"
 
 /** A connection of one's own to the database, with a record of what goes over it. */
-const ownConnection = Layer.fresh(Recorder.layer)
+export const ownConnection = Layer.fresh(Recorder.layer)
+
+/** Gives an order to pay; its id is that of the transfer, so giving it again changes nothing. */
+export const order = (
+  bank: Key.Key,
+  transfer: Transfer
+): Effect.Effect<string, EventboxError.DatastoreError | EventboxError.EventRejected, Datastore.Datastore> =>
+  Eventbox.emit(Account, accountOf(bank, transfer.from), { _tag: "Withdraw", transfer }, { id: transfer.id })
 
 /** Emits transfers one after another; every twentieth twice, which must change nothing. */
 export const sender = (options: {
@@ -24,9 +31,7 @@ export const sender = (options: {
     const { bank, tally, transfers } = options
     const recorder = yield* Recorder.Recorder
     for (const [index, transfer] of transfers.entries()) {
-      const emit = Eventbox.emit(Account, accountOf(bank, transfer.from), { _tag: "Withdraw", transfer }, {
-        id: transfer.id
-      })
+      const emit = order(bank, transfer)
       yield* emit
       tally.sent++
       if (index % 20 === 0) {
@@ -38,7 +43,7 @@ export const sender = (options: {
   }).pipe(Effect.provide(ownConnection))
 
 /** What a worker's batch may fail with and is then made again: `Eventbox.process` would do the same, one at a time. */
-const retryPolicy = Schedule.min([Schedule.exponential("2 millis", 1.6), Schedule.spaced("250 millis")]).pipe(
+export const retryPolicy = Schedule.min([Schedule.exponential("2 millis", 1.6), Schedule.spaced("250 millis")]).pipe(
   Schedule.jittered,
   Schedule.upTo({ duration: "60 seconds" })
 )
@@ -52,6 +57,7 @@ export const worker = (options: {
   readonly bank: Key.Key
   readonly accounts: ReadonlyArray<string>
   readonly maxEvents: number
+  readonly restMillis?: number | undefined
   readonly tally: Tally
   readonly sendersAreDone: () => boolean
 }): Effect.Effect<
@@ -60,7 +66,7 @@ export const worker = (options: {
   Account | Datastore.Datastore
 > =>
   Effect.gen(function*() {
-    const { accounts, bank, maxEvents, tally } = options
+    const { accounts, bank, maxEvents, restMillis = 10, tally } = options
     const recorder = yield* Recorder.Recorder
 
     const batch = (account: string) =>
@@ -83,21 +89,23 @@ export const worker = (options: {
         if (transitions > 0 || truncated) isQuiet = false
       }
       if (isQuiet && isLastRound) return
-      if (isQuiet) yield* Effect.sleep(yield* Random.nextBetween(5, 15))
+      if (isQuiet) yield* Effect.sleep(restMillis * (yield* Random.nextBetween(0.5, 1.5)))
     }
   }).pipe(Effect.provide(ownConnection))
 
 /** After an unknown outcome too: a batch that is made again lists and loads again, so it repeats nothing blindly. */
-const isWorthRetrying = (error: { readonly isRetryable: boolean }): boolean =>
+export const isWorthRetrying = (error: { readonly isRetryable: boolean }): boolean =>
   error.isRetryable || EventboxError.isUnknownOutcome(error)
 
 const count = (
   tally: Tally,
-  exit: Exit.Exit<Eventbox.BatchResult, { readonly _tag: string }>,
+  exit: Exit.Exit<Eventbox.BatchResult, { readonly _tag: string; readonly reason?: { readonly _tag: string } }>,
   { operations }: Recorder.Report
 ): void => {
   const own = operations.filter(({ call }) => !isBackground(call))
   tally.deletes += operations.length - own.length
+  tally.unanswered += operations.filter(isUnanswered).length
+  if (own.some(isUnanswered)) tally[outcomeOf(exit)]++
   if (Exit.isFailure(exit)) {
     const lost = exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error._tag === "ContentionError")
     tally[lost ? "contention" : "transient"]++
@@ -109,4 +117,15 @@ const count = (
     tally.rpcs += own.length
     tally.rounds += Recorder.rounds(own)
   }
+}
+
+/** Whether an operation was a commit without an answer. */
+export const isUnanswered = ({ outcome }: Recorder.Operation): boolean => outcome === "OutcomeUnknown"
+
+/** What was found out about the commit of a batch that had no answer. */
+const outcomeOf = (exit: Parameters<typeof count>[1]) => {
+  if (Exit.isSuccess(exit)) return "foundLanded"
+  const errors = exit.cause.reasons.flatMap((reason) => reason._tag === "Fail" ? [reason.error] : [])
+  if (errors.some(({ reason }) => reason?._tag === "Fenced")) return "foundFenced"
+  return errors.some(({ _tag }) => _tag === "ContentionError") ? "foundLost" : "notFound"
 }

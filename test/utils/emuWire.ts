@@ -50,7 +50,7 @@ export const makeWire: Effect.Effect<Wire, never, Scope.Scope> = Effect.gen(func
   const proxy = yield* makeTcpProxy(back.host)
   const front = yield* makePipe(proxy.host)
   const strike = (armed: Armed): Strike => ({
-    struck: within(() => armed.struck),
+    struck: Effect.asVoid(within(() => armed.struck)),
     release: (count = 1) =>
       within(() => {
         const answered = answers.next(count)
@@ -66,7 +66,7 @@ export const makeWire: Effect.Effect<Wire, never, Scope.Scope> = Effect.gen(func
   }
 })
 
-const within = (evaluate: () => Promise<void>): Effect.Effect<void> =>
+const within = <A>(evaluate: () => Promise<A>): Effect.Effect<A> =>
   Effect.orDie(Effect.timeout(Effect.promise(evaluate), patience))
 
 /** Counts the answers that a server sends: streams that it ends. */

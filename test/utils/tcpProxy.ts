@@ -18,9 +18,20 @@ import { WireReader } from "../../src/layers/internal/protoWire.ts"
  */
 export type Fault = "cutRequest" | "dropResponse" | "holdRequest" | "holdResponse" | "muteClient"
 
+/** Requests under way: that came, and were not answered to their end, as the proxy saw it. */
+export interface UnderWay {
+  readonly requests: number
+  /** Those of them that are commits. */
+  readonly commits: number
+}
+
 export interface Armed {
-  /** Resolves when the fault has struck. */
-  readonly struck: Promise<void>
+  /** Resolves when the fault has struck, with what was then under way on that connection. */
+  readonly struck: Promise<UnderWay>
+  /** Takes the fault back; returns whether it was in time. */
+  readonly disarm: () => boolean
+  /** Breaks the client's side of the connection that was struck: for ever, while what is held stays under way. */
+  readonly hangUp: () => void
   /** Lets go what is held. Without `cancels`, the default, the server does not learn that the client gave up. */
   readonly release: (options?: { readonly cancels?: boolean }) => void
 }
@@ -36,6 +47,9 @@ export interface TcpProxy {
   readonly cutAll: () => void
   /** Requests that came so far. */
   readonly requests: () => number
+  /** Connections that clients hold. */
+  readonly connections: () => number
+  readonly underWay: () => UnderWay
 }
 
 /** Whether a request is a commit: the only one with an enum, its mode, in field 5. */
@@ -63,17 +77,19 @@ interface State {
   toServerMillis: number
   toClientMillis: number
   requests: number
-  readonly armed: Array<Pending>
+  armed: Array<Pending>
   readonly connections: Set<Connection>
 }
 
 interface Pending {
   readonly fault: Fault
   readonly when: (message: Uint8Array) => boolean
-  readonly strike: () => void
+  readonly strike: (underWay: UnderWay) => void
   connection: Connection | undefined
   cancels: boolean
   released: boolean
+  hasStruck: boolean
+  disarmed: boolean
 }
 
 const open = async (target: string): Promise<TcpProxy & { readonly close: () => Promise<void> }> => {
@@ -97,6 +113,8 @@ const open = async (target: string): Promise<TcpProxy & { readonly close: () => 
     arm: (fault, when = () => true) => arm(state, fault, when),
     cutAll,
     requests: () => state.requests,
+    connections: () => Array.from(state.connections).filter((connection) => connection.isHeld()).length,
+    underWay: () => sumUnderWay(Array.from(state.connections, (connection) => connection.underWay())),
     close: () => {
       cutAll()
       return new Promise<void>((done) => {
@@ -106,17 +124,42 @@ const open = async (target: string): Promise<TcpProxy & { readonly close: () => 
   }
 }
 
+const sumUnderWay = (parts: ReadonlyArray<UnderWay>): UnderWay =>
+  parts.reduce((sum, part) => ({ requests: sum.requests + part.requests, commits: sum.commits + part.commits }), {
+    requests: 0,
+    commits: 0
+  })
+
 const portOf = (server: Server): number => {
   const address = server.address()
   return typeof address === "object" && address !== null ? address.port : 0
 }
 
 const arm = (state: State, fault: Fault, when: (message: Uint8Array) => boolean): Armed => {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const pending: Pending = { fault, when, strike: resolve, connection: undefined, cancels: false, released: false }
+  const { promise, resolve } = Promise.withResolvers<UnderWay>()
+  const pending: Pending = {
+    fault,
+    when,
+    strike: (underWay) => {
+      pending.hasStruck = true
+      resolve(underWay)
+    },
+    connection: undefined,
+    cancels: false,
+    released: false,
+    hasStruck: false,
+    disarmed: false
+  }
   state.armed.push(pending)
   return {
     struck: promise,
+    disarm: () => {
+      if (pending.hasStruck) return false
+      pending.disarmed = true
+      state.armed = state.armed.filter((one) => one !== pending)
+      return true
+    },
+    hangUp: () => pending.connection?.hangUp(),
     release: ({ cancels = false } = {}) => {
       pending.cancels = cancels
       pending.released = true
@@ -129,6 +172,7 @@ const preface = 24
 const headersType = 1
 const dataType = 0
 const resetType = 3
+const endOfStream = 1
 
 /** One connection: a lane of frames each way. */
 class Connection {
@@ -139,6 +183,8 @@ class Connection {
   private readonly toClient: Lane
   /** Faults that wait for the response on a stream. */
   private readonly onResponse = new Map<number, Pending>()
+  /** Streams whose request came and whose answer has not ended, with whether the request is a commit. */
+  private readonly unanswered = new Map<number, boolean>()
   /** Streams whose headers came and whose message did not. */
   private readonly undecided = new Set<number>()
   /** All frames since the headers of the first of them: their order must be kept. */
@@ -177,6 +223,21 @@ class Connection {
   resume(pending: Pending): void {
     this.toServer.open((frame) => pending.cancels || frame.type !== resetType)
     this.toClient.open(() => true)
+    this.cutIfDone()
+  }
+
+  hangUp(): void {
+    this.client.destroy()
+  }
+
+  /** Whether the client's side is open. */
+  isHeld(): boolean {
+    return !this.client.destroyed
+  }
+
+  underWay(): UnderWay {
+    const commits = Array.from(this.unanswered.values()).filter((isOne) => isOne).length
+    return { requests: this.unanswered.size, commits }
   }
 
   /** Headers wait for the first frame of the message, which tells what the request is. */
@@ -185,11 +246,15 @@ class Connection {
       this.state.requests++
       this.undecided.add(frame.stream)
     }
+    // A request that is held is under way also after its client gave up.
+    if (frame.type === resetType && !this.toServer.isHeld()) this.unanswered.delete(frame.stream)
     if (this.undecided.size === 0) return this.toServer.pass(frame)
     this.opened.push(frame)
     if (frame.type === resetType) this.undecided.delete(frame.stream)
     if (frame.type === dataType && this.undecided.delete(frame.stream)) {
-      const index = this.state.armed.findIndex(({ when }) => when(frame.bytes.subarray(9 + 5)))
+      const message = frame.bytes.subarray(9 + 5)
+      this.unanswered.set(frame.stream, isCommit(message))
+      const index = this.state.armed.findIndex(({ when }) => when(message))
       const [pending] = index === -1 ? [] : this.state.armed.splice(index, 1)
       if (pending !== undefined && this.struck(pending, frame.stream)) return
     }
@@ -200,13 +265,23 @@ class Connection {
 
   private fromServer(frame: Frame): void {
     const pending = frame.type === headersType ? this.onResponse.get(frame.stream) : undefined
-    if (pending !== undefined) {
-      this.onResponse.delete(frame.stream)
-      pending.strike()
+    if (pending !== undefined) this.onResponse.delete(frame.stream)
+    if (pending?.disarmed === false) {
+      pending.strike(this.underWay())
       if (pending.fault === "dropResponse") return this.cut()
       if (!pending.released) this.toClient.hold()
     }
     this.toClient.pass(frame)
+    const carries = frame.type === headersType || frame.type === dataType
+    if (frame.type === resetType || (carries && (frame.flags & endOfStream) !== 0)) {
+      this.unanswered.delete(frame.stream)
+    }
+    this.cutIfDone()
+  }
+
+  /** What was held for a client that has hung up has come to its end. */
+  private cutIfDone(): void {
+    if (this.client.destroyed && this.unanswered.size === 0) this.cut()
   }
 
   /** Whether the fault ends the connection at once. */
@@ -214,16 +289,16 @@ class Connection {
     pending.connection = this
     switch (pending.fault) {
       case "cutRequest":
-        pending.strike()
+        pending.strike(this.underWay())
         this.cut()
         return true
       case "holdRequest":
-        pending.strike()
+        pending.strike(this.underWay())
         this.holding = pending
         if (!pending.released) this.toServer.hold()
         return false
       case "muteClient":
-        pending.strike()
+        pending.strike(this.underWay())
         this.muting = pending
         return false
       default:
@@ -235,6 +310,7 @@ class Connection {
 
 interface Frame {
   readonly type: number
+  readonly flags: number
   readonly stream: number
   readonly bytes: Buffer
 }
@@ -267,7 +343,7 @@ class Lane {
       const size = 9 + this.rest.readUIntBE(0, 3)
       if (this.rest.length < size) break
       const bytes = this.rest.subarray(0, size)
-      frames.push({ type: bytes[3]!, stream: bytes.readUInt32BE(5) & 0x7fff_ffff, bytes })
+      frames.push({ type: bytes[3]!, flags: bytes[4]!, stream: bytes.readUInt32BE(5) & 0x7fff_ffff, bytes })
       this.rest = this.rest.subarray(size)
     }
     return frames
@@ -280,6 +356,10 @@ class Lane {
 
   hold(): void {
     this.held ??= []
+  }
+
+  isHeld(): boolean {
+    return this.held !== undefined
   }
 
   open(passes: (frame: Frame) => boolean): void {
