@@ -40,14 +40,6 @@ const emitting: ReadonlyArray<Mutant> = [
     tests: ["test/Eventbox.emit.test.ts"]
   },
   {
-    name: "emit-retried-inside",
-    file: "src/Eventbox.ts",
-    what: "An emit in a transaction is not retried, since only the commit can fail.",
-    find: "const isInside = (yield* Transaction.current) !== undefined",
-    replace: "const isInside = false",
-    tests: ["test/Eventbox.emit.test.ts"]
-  },
-  {
     name: "event-size-unchecked",
     file: "src/internal/emission.ts",
     what: "An event above 900 KiB is EventRejected, and the message has the exact limit (E8).",

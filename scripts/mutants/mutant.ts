@@ -16,7 +16,9 @@ export interface Mutant {
   readonly replace: string
   /** Test files that should see it first: fast ones. */
   readonly tests: ReadonlyArray<string>
-  /** Where those files are long: a regular expression for the full names of the tests to run, as `vitest -t` takes it. */
+  /**
+   * Where those files are long: a regular expression for the full names of the tests to run, as `vitest -t` takes it.
+   */
   readonly only?: string | undefined
 }
 

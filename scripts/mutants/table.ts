@@ -4,14 +4,14 @@
  * To add one: put it into the table of its area (`set.ts`, `transactions.ts`, `box.ts`, `backends.ts`).
  *
  * - `name` says what is wrong, `what` which rule is broken, in a sentence that a person reads when it survives.
- * - `find` occurs exactly once in `file`. Take the shortest piece that does: it then lives through changes around it. It
- *   may have several lines, indented as they are there. `npm test` fails when it is gone ("no longer applies"): put the
- *   fault where the rule has moved to, or drop the mutant together with its rule.
+ * - `find` occurs exactly once in `file`. Take the shortest piece that does: it then lives through changes around it.
+ *   It may have several lines, indented as they are there. `npm test` fails when it is gone ("no longer applies"): put
+ *   the fault where the rule has moved to, or drop the mutant together with its rule.
  * - `replace` is a slip that a person could make, which still parses. It may use whatever is in scope there.
  * - `tests` are fast files, the one that mirrors the module first; `only` picks tests of a long file.
  *
- * Then `npm run mutants -- --only its-name`. If it survives, the tests have a hole: add the missing test. If nothing that
- * a user or another part could observe has changed, it is no fault: take another one.
+ * Then `npm run mutants -- --only its-name`. If it survives, the tests have a hole: add the missing test. If nothing
+ * that a user or another part could observe has changed, it is no fault: take another one.
  */
 import { backendMutants } from "./backends.ts"
 import { boxMutants } from "./box.ts"

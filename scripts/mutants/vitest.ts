@@ -9,7 +9,7 @@ import { join } from "node:path"
 export type Outcome =
   | { readonly _tag: "Passed" }
   /** `test` is `file > full name`, or what went wrong when it was no test. */
-  | { readonly _tag: "Failed"; readonly test: string; readonly file: string | undefined; readonly said: string }
+  | { readonly _tag: "Failed"; readonly test: string; readonly file: string | undefined }
   | { readonly _tag: "TimedOut" }
 
 /** What to run. */
@@ -24,12 +24,10 @@ interface Report {
   readonly testResults: ReadonlyArray<{
     readonly name: string
     readonly status: string
-    readonly message?: string
     readonly assertionResults: ReadonlyArray<{
       readonly status: string
       readonly ancestorTitles: ReadonlyArray<string>
       readonly title: string
-      readonly failureMessages?: ReadonlyArray<string> | null
     }>
   }>
 }
@@ -121,16 +119,23 @@ const readReport = (path: string): Report | undefined => {
 }
 
 const read = (folder: string, report: Report | undefined, code: number, said: string): Outcome => {
-  for (const { assertionResults, message = "", name, status } of report?.testResults ?? []) {
-    const file = name.startsWith(folder) ? name.slice(folder.length + 1) : name
+  const results = (report?.testResults ?? []).map((result) => ({
+    ...result,
+    file: result.name.startsWith(folder) ? result.name.slice(folder.length + 1) : result.name
+  }))
+  for (const { assertionResults, file } of results) {
     const failed = assertionResults.find((one) => one.status === "failed")
     if (failed !== undefined) {
-      const messages = failed.failureMessages?.join("\n") ?? message
-      return { _tag: "Failed", test: [file, ...failed.ancestorTitles, failed.title].join(" > "), file, said: messages }
+      const test = [file, ...failed.ancestorTitles, failed.title].join(" > ")
+      return { _tag: "Failed", test, file }
     }
-    if (status === "failed") return { _tag: "Failed", test: `${file}, which cannot be loaded`, file, said: message }
   }
-  if (code !== 0) return { _tag: "Failed", test: "the run itself, outside of any test", file: undefined, said }
+  // Only now: files that were not run any more after the first failure look the same.
+  const unloaded = results.find(({ status }) => status === "failed")
+  if (unloaded !== undefined) {
+    return { _tag: "Failed", test: `${unloaded.file}, which cannot be loaded`, file: unloaded.file }
+  }
+  if (code !== 0) return { _tag: "Failed", test: "the run itself, outside of any test", file: undefined }
   if (report === undefined || report.numPassedTests === 0) throw new Error(`vitest ran no test:\n${said}`)
   return { _tag: "Passed" }
 }
