@@ -239,6 +239,17 @@ describe("a truncated listing", () => {
       assert.deepStrictEqual((yield* list(2)).pops.flatMap(idsOf), ["a 1", "c"])
     }).pipe(withMinute, Effect.provide(world)))
 
+  it.effect("all of whose items were popped does not take the position from a listing that went on behind it", () =>
+    Effect.gen(function*() {
+      yield* add(["a", "b", "c", "d", "e"])
+      const first = yield* list(2)
+      yield* list(2)
+
+      yield* pop(first)
+
+      assert.deepStrictEqual(shown(yield* list(2)).items, ["e"])
+    }).pipe(Effect.provide(world)))
+
   it.effect("some of whose items were left is continued behind them", () =>
     Effect.gen(function*() {
       yield* add(["a", "b", "c", "d", "e"])
