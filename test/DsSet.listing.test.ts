@@ -170,6 +170,24 @@ describe("the read-time rule", () => {
       assert.deepStrictEqual(yield* pop(listing, ["a"]), [])
     }).pipe(withMinute, Effect.provide(world)))
 
+  it.effect("items that are too old are read again from where the listing began, also in the middle", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      const other = yield* otherProcess
+      yield* add(["a", "b", "c"])
+      yield* list(1)
+      const meanwhile = Effect.flatMap(list(), (listing) => pop(listing, [])).pipe(
+        Effect.provideService(Datastore.Datastore, other),
+        Effect.orDie
+      )
+      yield* faulty.inject("lookup", Faulty.around({ before: meanwhile }))
+
+      const [listing, report] = yield* (yield* Recorder.Recorder).during(list(1))
+
+      assert.strictEqual(queries(report), 2)
+      assert.deepStrictEqual(shown(listing).items, ["b"])
+    }).pipe(Effect.provide(world)))
+
   it.effect("costs no second query when the head is older than the items", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
