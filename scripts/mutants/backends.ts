@@ -65,6 +65,30 @@ const commits: ReadonlyArray<Mutant> = [
     tests: ["test/layers/GoogleDatastore.commit.test.ts"]
   },
   {
+    name: "google-confirms-nothing",
+    file: "src/layers/internal/googleCommit.ts",
+    what: "A mutation that changes nothing carries the version that is expected.",
+    find: "baseVersion: expected.version",
+    replace: "baseVersion: undefined",
+    tests: ["test/layers/GoogleDatastore.commit.test.ts"]
+  },
+  {
+    name: "google-commits-outside-transactions",
+    file: "src/layers/internal/googleMessages.ts",
+    what: "Every commit is transactional: others wait behind foreign locks, and are not atomic.",
+    find: "const transactional = 1",
+    replace: "const transactional = 2",
+    tests: ["test/layers/GoogleDatastore.commit.test.ts"]
+  },
+  {
+    name: "google-existence-before-expectations",
+    file: "src/layers/internal/googleCommit.ts",
+    what: "Of an insert that failed, expectations are judged before existence.",
+    find: "if (differs.length > 0) return changed(differs, failure)",
+    replace: "",
+    tests: ["test/layers/GoogleDatastore.commit.test.ts"]
+  },
+  {
     name: "google-drops-the-base-version",
     file: "src/layers/internal/googleCommit.ts",
     what: "The mutation of an expected entity carries its version.",
@@ -156,6 +180,33 @@ const commits: ReadonlyArray<Mutant> = [
   }
 ]
 
+const interactive: ReadonlyArray<Mutant> = [
+  {
+    name: "google-interactive-compares-nothing",
+    file: "src/layers/internal/googleCommit.ts",
+    what: "In a transaction of the server, what was expected and is not written is compared before the commit.",
+    find: "return differs.length === 0 ? Effect.void",
+    replace: "return differs.length >= 0 ? Effect.void",
+    tests: ["test/layers/GoogleDatastore.commit.test.ts"]
+  },
+  {
+    name: "google-interactive-keeps-locks",
+    file: "src/layers/internal/googleCommit.ts",
+    what: "A transaction of the server that does not commit is rolled back, or its locks stay.",
+    find: "Exit.isSuccess(exit) ? Effect.void : rollback(connection, transaction)",
+    replace: "Exit.isSuccess(exit) ? rollback(connection, transaction) : Effect.void",
+    tests: ["test/layers/GoogleDatastore.commit.test.ts"]
+  },
+  {
+    name: "google-interactive-reads-outside",
+    file: "src/layers/internal/googleCommit.ts",
+    what: "What is compared in a transaction of the server is read in it, and so locked until the commit.",
+    find: `lookupWith(partition, keys, { _tag: "Transaction", id: transaction }, sendOnce)`,
+    replace: `lookupWith(partition, keys, { _tag: "Strong" }, sendOnce)`,
+    tests: ["test/layers/GoogleDatastore.commit.test.ts"]
+  }
+]
+
 const reads: ReadonlyArray<Mutant> = [
   {
     name: "google-first-batch-only",
@@ -214,6 +265,14 @@ const reads: ReadonlyArray<Mutant> = [
     tests: ["test/layers/GoogleDatastore.codec.test.ts"]
   },
   {
+    name: "google-stores-half-pairs",
+    file: "src/layers/internal/googleEntity.ts",
+    what: "A string with a lone surrogate is refused, and not stored as another one.",
+    find: "if (!value.isWellFormed()) throw",
+    replace: "if (value === undefined) throw",
+    tests: ["test/layers/GoogleDatastore.codec.test.ts"]
+  },
+  {
     name: "google-indexes-what-has-no-index",
     file: "src/layers/internal/googleEntity.ts",
     what: "A value without an index goes back without one.",
@@ -224,4 +283,4 @@ const reads: ReadonlyArray<Mutant> = [
 ]
 
 /** Faults of the backends. */
-export const backendMutants: ReadonlyArray<Mutant> = [...memory, ...commits, ...reads]
+export const backendMutants: ReadonlyArray<Mutant> = [...memory, ...commits, ...interactive, ...reads]

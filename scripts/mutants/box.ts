@@ -172,6 +172,30 @@ const batches: ReadonlyArray<Mutant> = [
     tests: ["test/Eventbox.processBatch.test.ts"]
   },
   {
+    name: "stored-garbage-kept",
+    file: "src/internal/batch.ts",
+    what: "A batch sends off the deletion of the garbage that its listing found.",
+    find: "yield* datastore.background(Effect.ignore(deleteUnchanged(datastore, garbage.snapshots)))",
+    replace: "",
+    tests: ["test/Eventbox.processBatch.test.ts", "test/Eventbox.rounds.test.ts"]
+  },
+  {
+    name: "batch-always-begins-again",
+    file: "src/internal/batch.ts",
+    what: "A batch that left events is followed by one that goes on behind them, so that none starves.",
+    find: "result.consumed + result.garbage === events.length",
+    replace: "result.consumed + result.garbage <= events.length",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "state-read-twice",
+    file: "src/internal/batch.ts",
+    what: "What loadState looked up is remembered in the transaction, which then needs no round of its own (P6).",
+    find: "transact(body, loaded.remembered)",
+    replace: "transact(body, new Map())",
+    tests: ["test/Eventbox.rounds.test.ts"]
+  },
+  {
     name: "post-process-is-a-noop",
     file: "src/internal/decision.ts",
     what: "A transition with a post-process effect is no noop.",
@@ -232,6 +256,22 @@ const cycles: ReadonlyArray<Mutant> = [
     tests: ["test/Eventbox.process.test.ts"]
   },
   {
+    name: "list-moves-the-position",
+    file: "src/Eventbox.ts",
+    what: "Listing all events does not move where batches go on.",
+    find: "{ maxItems: allItems, cursor: { after: undefined } }",
+    replace: "{ maxItems: 2 }",
+    tests: ["test/Eventbox.emit.test.ts"]
+  },
+  {
+    name: "locks-kept-for-ever",
+    file: "src/internal/keyedLock.ts",
+    what: "A lock that nobody uses is forgotten, so that a process that meets many recipients does not grow.",
+    find: "--lock.users === 0",
+    replace: "--lock.users < 0",
+    tests: ["test/Eventbox.process.test.ts"]
+  },
+  {
     name: "batches-race-in-one-process",
     file: "src/internal/keyedLock.ts",
     what: "Batches of one recipient take turns inside a process.",
@@ -265,5 +305,32 @@ const cycles: ReadonlyArray<Mutant> = [
   }
 ]
 
+const states: ReadonlyArray<Mutant> = [
+  {
+    name: "foreign-properties-dropped",
+    file: "src/Processor.ts",
+    what: "A state in the recipient's entity is saved beside properties of others, which stay.",
+    find: "...before?.properties, EVersion",
+    replace: "EVersion",
+    tests: ["test/Processor.test.ts"]
+  },
+  {
+    name: "state-indexed",
+    file: "src/Processor.ts",
+    what: "A state in the recipient's entity has no index, which would limit it to 1,500 bytes.",
+    find: `?? [], "State", "EVersion"]`,
+    replace: `?? [], "EVersion"]`,
+    tests: ["test/Processor.test.ts"]
+  },
+  {
+    name: "foreign-entity-is-a-state",
+    file: "src/Processor.ts",
+    what: "An entity without EVersion was never saved by a box: its recipient has the initial state.",
+    find: `if (properties?.["EVersion"] === undefined) {`,
+    replace: "if (properties === undefined) {",
+    tests: ["test/Processor.test.ts"]
+  }
+]
+
 /** Faults of the box. */
-export const boxMutants: ReadonlyArray<Mutant> = [...emitting, ...batches, ...cycles]
+export const boxMutants: ReadonlyArray<Mutant> = [...emitting, ...batches, ...cycles, ...states]

@@ -152,6 +152,30 @@ const erasing: ReadonlyArray<Mutant> = [
     tests: ["test/DsSet.test.ts"]
   },
   {
+    name: "covered-from-the-beginning",
+    file: "src/internal/listing.ts",
+    what: "A page covers the range after the key that it began behind, and nothing before it (E4).",
+    find: "after: page.after, upTo",
+    replace: "after: undefined, upTo",
+    tests: ["test/DsSet.test.ts", "test/DsSet.listing.test.ts"]
+  },
+  {
+    name: "case-of-a-uuid-lost",
+    file: "src/internal/tombstones.ts",
+    what: "Only what comes back as it was is stored as 16 bytes: a UUID in upper case is text.",
+    find: "[0-9a-f]{12}$/",
+    replace: "[0-9a-f]{12}$/i",
+    tests: ["test/internal/tombstones.test.ts"]
+  },
+  {
+    name: "byte-order-mark-lost",
+    file: "src/internal/tombstones.ts",
+    what: "An id that begins with a byte order mark keeps it.",
+    find: `"utf-8", { ignoreBOM: true }`,
+    replace: `"utf-8"`,
+    tests: ["test/internal/tombstones.test.ts"]
+  },
+  {
     name: "oldest-tombstone-counts",
     file: "src/internal/tombstones.ts",
     what: "Of several tombstones of one id the newest counts.",
@@ -185,6 +209,31 @@ const listing: ReadonlyArray<Mutant> = [
     find: "page.result.readTime >= head.updateTime",
     replace: "page.result.readTime >= page.result.readTime",
     tests: ["test/DsSet.listing.test.ts"]
+  },
+  {
+    name: "items-read-again-from-the-beginning",
+    file: "src/internal/listing.ts",
+    what: "Items that were too old are read again from where the page began.",
+    find: "readPage(datastore, parent, page.after, ",
+    replace: "readPage(datastore, parent, undefined, ",
+    tests: ["test/DsSet.listing.test.ts"]
+  },
+  {
+    name: "id-behind-the-range",
+    file: "src/internal/stored.ts",
+    what: "Ids behind the end of the key range are refused: no listing would find them.",
+    find: "id.startsWith(idsEnd)",
+    replace: "id === idsEnd",
+    tests: ["test/DsSet.test.ts"]
+  },
+  {
+    name: "payload-indexed",
+    file: "src/internal/stored.ts",
+    what: "Items have no index, which would limit their values to 1,500 bytes.",
+    find: `Trace: item.trace },
+    unindexed: "all"`,
+    replace: "Trace: item.trace },\n    unindexed: new Set()",
+    tests: ["test/DsSet.test.ts"]
   },
   {
     name: "item-time-ignored",
@@ -374,6 +423,22 @@ const outcomes: ReadonlyArray<Mutant> = [
     what: "A fence keeps the tombstones that are in the head.",
     find: "[...pops, mark]",
     replace: "[mark]",
+    tests: ["test/DsSet.outcome.test.ts"]
+  },
+  {
+    name: "unreadable-head-is-lost",
+    file: "src/internal/outcome.ts",
+    what: "A head that cannot be read says nothing about the commit.",
+    find: `if (read._tag === "Failure") return yield* again`,
+    replace: `if (read._tag === "Failure") return "Lost"`,
+    tests: ["test/DsSet.outcome.test.ts"]
+  },
+  {
+    name: "fence-contention-is-lost",
+    file: "src/internal/outcome.ts",
+    what: "A fence that meets contention was overtaken, perhaps by the commit itself: the head is read again.",
+    find: "return readOn && number === 1 ? yield* attempt(options, number + 1) : yield* again",
+    replace: `return "Lost" as Outcome`,
     tests: ["test/DsSet.outcome.test.ts"]
   },
   {

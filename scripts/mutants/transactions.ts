@@ -93,6 +93,15 @@ const transactions: ReadonlyArray<Mutant> = [
     tests: ["test/Datastore.test.ts", "test/Datastore.background.test.ts"]
   },
   {
+    name: "commit-retried-blindly",
+    file: "src/Datastore.ts",
+    what: "The commit of a transaction is sent once: sent again, it meets what it wrote itself, or lands too late.",
+    find: "sendCommit(datastore, { mutations: Array.from(transaction.writes.values()), expected })",
+    replace:
+      "Effect.retry(sendCommit(datastore, { mutations: Array.from(transaction.writes.values()), expected }), { times: 1 })",
+    tests: ["test/Datastore.test.ts"]
+  },
+  {
     name: "unfinished-pop-commits",
     file: "src/Datastore.ts",
     what: "A pop without its finishPop dies at the end of the transaction.",
@@ -126,6 +135,23 @@ const around: ReadonlyArray<Mutant> = [
     find: `while: (error) => error._tag === "ContentionError"`,
     replace: `while: (error) => error._tag === "ContentionError" || isUnknownOutcome(error)`,
     tests: ["test/Datastore.test.ts"]
+  },
+  {
+    name: "write-interruptible",
+    file: "src/Datastore.ts",
+    what: "An interruption waits for a write that is under way.",
+    find: "Effect.uninterruptible(sendCommit(datastore, { mutations, expected: [] }))",
+    replace: "sendCommit(datastore, { mutations, expected: [] })",
+    tests: ["test/Datastore.test.ts"]
+  },
+  {
+    name: "late-read-is-another-one",
+    file: "src/Datastore.ts",
+    what:
+      "All reads that a batch remembers are of one snapshot: else the state is of one, and the commit expects another.",
+    find: "known(id) ?? found.get(id)!",
+    replace: "found.get(id) ?? known(id)!",
+    tests: ["test/Transaction.test.ts"]
   },
   {
     name: "aborted-write-not-retried",

@@ -119,12 +119,12 @@ const readReport = (path: string): Report | undefined => {
 }
 
 const read = (folder: string, report: Report | undefined, code: number, said: string): Outcome => {
-  const results = (report?.testResults ?? []).map((result) => ({
-    ...result,
-    file: result.name.startsWith(folder) ? result.name.slice(folder.length + 1) : result.name
-  }))
-  for (const { assertionResults, file } of results) {
-    const failed = assertionResults.find((one) => one.status === "failed")
+  const results = report?.testResults ?? []
+  const fileOf = ({ name }: { readonly name: string }): string =>
+    name.startsWith(folder) ? name.slice(folder.length + 1) : name
+  for (const result of results) {
+    const file = fileOf(result)
+    const failed = result.assertionResults.find((one) => one.status === "failed")
     if (failed !== undefined) {
       const test = [file, ...failed.ancestorTitles, failed.title].join(" > ")
       return { _tag: "Failed", test, file }
@@ -133,7 +133,8 @@ const read = (folder: string, report: Report | undefined, code: number, said: st
   // Only now: files that were not run any more after the first failure look the same.
   const unloaded = results.find(({ status }) => status === "failed")
   if (unloaded !== undefined) {
-    return { _tag: "Failed", test: `${unloaded.file}, which cannot be loaded`, file: unloaded.file }
+    const file = fileOf(unloaded)
+    return { _tag: "Failed", test: `${file}, which cannot be loaded`, file }
   }
   if (code !== 0) return { _tag: "Failed", test: "the run itself, outside of any test", file: undefined }
   if (report === undefined || report.numPassedTests === 0) throw new Error(`vitest ran no test:\n${said}`)
