@@ -268,6 +268,22 @@ describe("a truncated listing", () => {
       assert.deepStrictEqual(shown(yield* list(2)).items, ["e"])
     }).pipe(Effect.provide(world)))
 
+  // E4: what lies in front of it was not read.
+  it.effect("is continued by one that erases nothing in front of it: what is left there does not come back", () =>
+    Effect.gen(function*() {
+      yield* makeGarbage(["a"])
+      yield* add(["b", "c", "d"])
+      yield* TestClock.adjust("2 minutes")
+      yield* list(2)
+
+      const listing = yield* list(2)
+      yield* pop(listing)
+      yield* settle
+
+      assert.deepStrictEqual(shown(listing), { items: ["d"], garbage: [] })
+      assert.deepStrictEqual(shown(yield* list()), { items: ["b", "c"], garbage: ["a"] })
+    }).pipe(withMinute, Effect.provide(world)))
+
   it.effect("some of whose items were left is continued behind them", () =>
     Effect.gen(function*() {
       yield* add(["a", "b", "c", "d", "e"])

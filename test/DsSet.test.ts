@@ -295,21 +295,6 @@ describe("E4: a tombstone is erased only after its item is gone", () => {
       assert.notInclude(shown(yield* list()).items, "z")
     }).pipe(withMinute, Effect.provide(world)))
 
-  it.effect("an item in front of a listing that began in the middle does not come back", () =>
-    Effect.gen(function*() {
-      yield* add(["a", "b", "c", "d"])
-      yield* popAndDie(["a"])
-      yield* TestClock.adjust("2 minutes")
-      yield* list(2)
-
-      const listing = yield* list(2)
-      yield* pop(listing)
-      yield* settle
-
-      assert.deepStrictEqual(shown(listing).items, ["d"])
-      assert.deepStrictEqual(shown(yield* list()), { items: ["b", "c"], garbage: ["a"] })
-    }).pipe(withMinute, Effect.provide(world)))
-
   it.effect("items whose deletion is under way count as present", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
