@@ -13,6 +13,15 @@ const memory: ReadonlyArray<Mutant> = [
     tests: ["test/layers/InMemory.test.ts"]
   },
   {
+    name: "memory-commits-half",
+    file: "src/layers/InMemory.ts",
+    what: "A commit in memory that fails writes nothing.",
+    find: "const exists = state.rows.has(key.toString())",
+    replace: `const exists = state.rows.has(key.toString())
+    if (mutation._tag === "Delete") apply(state, mutation, BigInt(0), time)`,
+    tests: ["test/layers/InMemory.test.ts"]
+  },
+  {
     name: "memory-keeps-the-version",
     file: "src/layers/InMemory.ts",
     what: "Every change of an entity in memory raises its version.",
@@ -215,6 +224,30 @@ const reads: ReadonlyArray<Mutant> = [
     find: "if (batch.finished || results.length === limit)",
     replace: "if (batch.finished || results.length > 0)",
     tests: ["test/layers/GoogleDatastore.test.ts"]
+  },
+  {
+    name: "google-internal-for-ever",
+    file: "src/layers/internal/googleErrors.ts",
+    what: "A read that ends with INTERNAL is tried again once.",
+    find: "return attempt <= 1",
+    replace: "return attempt > 0",
+    tests: ["test/layers/GoogleDatastore.test.ts"]
+  },
+  {
+    name: "google-one-try-takes-all",
+    file: "src/layers/internal/googleReads.ts",
+    what: "A try of a read ends in time for another one.",
+    find: "total / 2))",
+    replace: "total))",
+    tests: ["test/layers/GoogleDatastore.test.ts"]
+  },
+  {
+    name: "google-foreign-key-is-own",
+    file: "src/layers/internal/googleKey.ts",
+    what: "A key of another database or namespace is not taken for one of this backend.",
+    find: "if (partition === own) return toKey(path)",
+    replace: "if (partition.projectId === own.projectId) return toKey(path)",
+    tests: ["test/layers/GoogleDatastore.codec.test.ts"]
   },
   {
     name: "google-newest-read-time",

@@ -5,6 +5,14 @@ import type { Mutant } from "./mutant.ts"
 
 const emitting: ReadonlyArray<Mutant> = [
   {
+    name: "sent-counted-before-the-commit",
+    file: "src/Eventbox.ts",
+    what: "Events count as sent once the transaction of their emit has landed.",
+    find: "yield* afterCommit(Metrics.update(Metrics.eventsSent, recipient.monitoringString, items.length))",
+    replace: "yield* Metrics.update(Metrics.eventsSent, recipient.monitoringString, items.length)",
+    tests: ["test/EventboxMetrics.test.ts"]
+  },
+  {
     name: "emit-retried-with-a-new-time",
     file: "src/Eventbox.ts",
     what: "Every try of an emit has the time of the first, or a late one is a new event (P3).",
@@ -220,6 +228,14 @@ const batches: ReadonlyArray<Mutant> = [
     tests: ["test/Processor.test.ts"]
   },
   {
+    name: "undecodable-events-skipped",
+    file: "src/internal/batch.ts",
+    what: "An event that does not decode is an error, and is not passed over.",
+    find: "const fail = (cause: unknown) => new EventDecodeError",
+    replace: "if (listing.items.length > 0) continue\n      const fail = (cause: unknown) => new EventDecodeError",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
     name: "newest-first",
     file: "src/internal/batch.ts",
     what: "The processor gets events oldest first.",
@@ -285,6 +301,14 @@ const cycles: ReadonlyArray<Mutant> = [
     what: "A batch that processes its own recipient dies, and does not wait for itself for ever.",
     find: "if (held.has(id)) {",
     replace: "if (held.has(`${id}x`)) {",
+    tests: ["test/Eventbox.process.test.ts"]
+  },
+  {
+    name: "drain-shares-the-position",
+    file: "src/Eventbox.ts",
+    what: "A drain is a pass of its own, which other listings of the process do not disturb.",
+    find: "cycle(box, recipient, options, cursor)",
+    replace: "cycle(box, recipient, options, undefined)",
     tests: ["test/Eventbox.process.test.ts"]
   },
   {

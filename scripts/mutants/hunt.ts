@@ -104,7 +104,7 @@ const checkLethal = async ({ mutants, timeoutMillis }: Hunt, folder: string): Pr
   throw new UnusableError(`${tests.join(", ")} do not reach the copy's own ${file}: ${describe(outcome)}`)
 }
 
-const namedTimeoutMillis = 120_000
+const namedTimeoutMillis = 90_000
 
 const withText = async <A>(
   folder: string,

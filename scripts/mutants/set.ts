@@ -61,6 +61,22 @@ const popping: ReadonlyArray<Mutant> = [
     tests: ["test/DsSet.test.ts"]
   },
   {
+    name: "items-deleted-before-the-commit",
+    file: "src/DsSet.ts",
+    what: "Popped items are deleted after the commit, and not at all when it fails (P1).",
+    find: "transaction.afterCommit.push(deletePopped(datastore, op))",
+    replace: "yield* deletePopped(datastore, op)",
+    tests: ["test/DsSet.test.ts"]
+  },
+  {
+    name: "removed-twice",
+    file: "src/DsSet.ts",
+    what: "An id that is given twice to remove is removed once: a commit has one mutation per key.",
+    find: "Array.from(new Set(ids), ",
+    replace: "Array.from(ids, ",
+    tests: ["test/DsSet.test.ts"]
+  },
+  {
     name: "deletion-not-remembered",
     file: "src/DsSet.ts",
     what: "Ids that are being deleted are remembered, so that the next listing asks for more and needs one query.",
@@ -112,6 +128,22 @@ const erasing: ReadonlyArray<Mutant> = [
     tests: ["test/DsSet.test.ts"]
   },
   {
+    name: "empty-pops-forgotten",
+    file: "src/internal/tombstones.ts",
+    what: "A pop that consumed nothing stays as long as its time does: its token tells that it landed (P5).",
+    find: "if (pop.atMillis >= expiredBefore) {",
+    replace: "if (pop.atMillis >= expiredBefore && pop.idBytes.length > 0) {",
+    tests: ["test/internal/tombstones.test.ts"]
+  },
+  {
+    name: "empty-pops-kept",
+    file: "src/internal/tombstones.ts",
+    what: "A pop without ids is erased once its time has come.",
+    find: "if (ids.length > 0) left.push",
+    replace: "if (ids.length >= 0) left.push",
+    tests: ["test/internal/tombstones.test.ts"]
+  },
+  {
     name: "coverage-ignored",
     file: "src/DsSet.ts",
     what: "A tombstone outside of the range that the listing read stays (E4).",
@@ -157,7 +189,7 @@ const erasing: ReadonlyArray<Mutant> = [
     what: "A page covers the range after the key that it began behind, and nothing before it (E4).",
     find: "after: page.after, upTo",
     replace: "after: undefined, upTo",
-    tests: ["test/DsSet.test.ts", "test/DsSet.listing.test.ts"]
+    tests: ["test/DsSet.listing.test.ts"]
   },
   {
     name: "case-of-a-uuid-lost",
@@ -365,6 +397,14 @@ const deleting: ReadonlyArray<Mutant> = [
     find: "chunk.filter((snapshot, index) => sameSnapshot(snapshot, now[index]!))",
     replace: "chunk.filter((_, index) => now.length > index)",
     tests: ["test/DsSet.test.ts"]
+  },
+  {
+    name: "deletes-not-split-by-bytes",
+    file: "src/internal/deletions.ts",
+    what: "Deletions are split so that keys of any size fit into a commit.",
+    find: "Math.floor(datastore.backend.limits.commitBytes / maxDeleteBytes)",
+    replace: "maxDeletes",
+    tests: ["test/internal/deletions.test.ts"]
   },
   {
     name: "deletes-tried-once",

@@ -210,12 +210,52 @@ const around: ReadonlyArray<Mutant> = [
     tests: ["test/Datastore.background.test.ts"]
   },
   {
+    name: "closing-waits-for-ever",
+    file: "src/Datastore.ts",
+    what: "Closing a layer waits for its background work for ten seconds at most.",
+    find: ", Effect.timeoutOption(closeTimeout)",
+    replace: "",
+    tests: ["test/Datastore.background.test.ts"]
+  },
+  {
+    name: "closing-not-told",
+    file: "src/Datastore.ts",
+    what: "Background work hears that its layer closes, so that its pauses end.",
+    find: "closing.open.pipe(",
+    replace: "Effect.void.pipe(",
+    tests: ["test/Datastore.background.test.ts"]
+  },
+  {
+    name: "background-in-the-callers-context",
+    file: "src/Datastore.ts",
+    what: "Background work runs in the layer's context, not in the transaction and span of whoever asked for it.",
+    find: "(_: Context.Context<never>) => Context.omit(Transaction.Transaction)(context)",
+    replace: "(own: Context.Context<never>) => own",
+    tests: ["test/Datastore.background.test.ts"]
+  },
+  {
+    name: "lookups-sent-a-turn-too-early",
+    file: "src/internal/lookups.ts",
+    what: "Lookups of whoever starts beside the first requester are part of its RPC.",
+    find: "delay: Effect.andThen(Effect.yieldNow, Effect.yieldNow)",
+    replace: "delay: Effect.yieldNow",
+    tests: ["test/Datastore.lookups.test.ts", "test/Eventbox.rounds.test.ts"]
+  },
+  {
+    name: "random-bytes-repeated",
+    file: "src/Ids.ts",
+    what: "No two ids have the same random bytes.",
+    find: "return pool.slice(used - size, used)",
+    replace: "return pool.slice(0, size)",
+    tests: ["test/Ids.test.ts"]
+  },
+  {
     name: "ids-not-monotonic",
     file: "src/Ids.ts",
     what: "Ids of one source ascend, so that a limited listing returns the oldest events first.",
     find: "random.uuidV7()",
     replace: "random.uuidV4()",
-    tests: ["test/Eventbox.emit.test.ts"]
+    tests: ["test/Ids.test.ts"]
   },
   {
     name: "key-order-by-utf16",
