@@ -507,6 +507,24 @@ describe("reads and writes outside of a transaction", () => {
       assert.strictEqual(yield* read(a), undefined)
     }).pipe(Effect.provide(world)))
 
+  it.effect("an interruption during a put waits for it", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      const [sent, answer] = [yield* makeGate, yield* makeGate]
+      yield* faulty.inject("commit", Faulty.around({ before: Effect.andThen(sent.open, answer.wait) }))
+      const fiber = yield* Effect.forkChild(Datastore.put([entity(a, 1)]))
+      yield* sent.wait
+      const interruption = yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+      yield* settle
+      const endedEarly = interruption.pollUnsafe() !== undefined
+
+      yield* answer.open
+      yield* Fiber.join(interruption)
+
+      assert.isFalse(endedEarly)
+      assert.strictEqual(yield* read(a), 1)
+    }).pipe(Effect.provide(world)))
+
   it.effect("a put whose response is lost is not repeated", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty

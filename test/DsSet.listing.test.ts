@@ -170,6 +170,24 @@ describe("the read-time rule", () => {
       assert.deepStrictEqual(yield* pop(listing, ["a"]), [])
     }).pipe(withMinute, Effect.provide(world)))
 
+  it.effect("items that are too old are read again from where the listing began, also in the middle", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      const other = yield* otherProcess
+      yield* add(["a", "b", "c"])
+      yield* list(1)
+      const meanwhile = Effect.flatMap(list(), (listing) => pop(listing, [])).pipe(
+        Effect.provideService(Datastore.Datastore, other),
+        Effect.orDie
+      )
+      yield* faulty.inject("lookup", Faulty.around({ before: meanwhile }))
+
+      const [listing, report] = yield* (yield* Recorder.Recorder).during(list(1))
+
+      assert.strictEqual(queries(report), 2)
+      assert.deepStrictEqual(shown(listing).items, ["b"])
+    }).pipe(Effect.provide(world)))
+
   it.effect("costs no second query when the head is older than the items", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
@@ -237,6 +255,33 @@ describe("a truncated listing", () => {
 
       assert.deepStrictEqual(shown(listing).items, ["a 1", "c"])
       assert.deepStrictEqual((yield* list(2)).tombstones.pops.flatMap(idsOf), ["a 1", "c"])
+    }).pipe(withMinute, Effect.provide(world)))
+
+  it.effect("all of whose items were popped does not take the position from a listing that went on behind it", () =>
+    Effect.gen(function*() {
+      yield* add(["a", "b", "c", "d", "e"])
+      const first = yield* list(2)
+      yield* list(2)
+
+      yield* pop(first)
+
+      assert.deepStrictEqual(shown(yield* list(2)).items, ["e"])
+    }).pipe(Effect.provide(world)))
+
+  // E4: what lies in front of it was not read.
+  it.effect("is continued by one that erases nothing in front of it: what is left there does not come back", () =>
+    Effect.gen(function*() {
+      yield* makeGarbage(["a"])
+      yield* add(["b", "c", "d"])
+      yield* TestClock.adjust("2 minutes")
+      yield* list(2)
+
+      const listing = yield* list(2)
+      yield* pop(listing)
+      yield* settle
+
+      assert.deepStrictEqual(shown(listing), { items: ["d"], garbage: [] })
+      assert.deepStrictEqual(shown(yield* list()), { items: ["b", "c"], garbage: ["a"] })
     }).pipe(withMinute, Effect.provide(world)))
 
   it.effect("some of whose items were left is continued behind them", () =>

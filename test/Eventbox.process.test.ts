@@ -3,6 +3,7 @@ import { Cause, Clock, Effect, Exit, Fiber, Layer, Logger, Schedule } from "effe
 import { TestClock } from "effect/testing"
 import * as Datastore from "../src/Datastore.ts"
 import * as Eventbox from "../src/Eventbox.ts"
+import { lockCount } from "../src/internal/keyedLock.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
 import {
   consumeAll,
@@ -350,6 +351,22 @@ describe("the lock of a recipient", () => {
       const { consumed } = yield* process.pipe(withJournal())
 
       assert.strictEqual(consumed, 1)
+    }).pipe(Effect.provide(world)))
+
+  it.effect("is forgotten once nobody holds it or waits for it", () =>
+    Effect.gen(function*() {
+      const datastore = yield* Datastore.Datastore
+      const waiting = yield* Effect.forkChild(
+        Effect.all(Array.from({ length: 3 }, () => process), {
+          concurrency: "unbounded"
+        }).pipe(withMock({ prepareMutation: () => Effect.never }))
+      )
+      yield* settle
+      assert.strictEqual(lockCount(datastore), 1)
+
+      yield* Fiber.interrupt(waiting)
+
+      assert.strictEqual(lockCount(datastore), 0)
     }).pipe(Effect.provide(world)))
 
   it.effect("is not waited for by a batch that holds it: process inside its own batch dies", () =>

@@ -358,6 +358,24 @@ describe("garbage of a processor", () => {
     }).pipe(Effect.provide(world)))
 })
 
+describe("garbage of a listing", () => {
+  it.effect("is deleted in the background of the batch that found it, and is not consumed", () =>
+    Effect.gen(function*() {
+      const emitMine = Eventbox.emit(Journal, journal, "a", { id: "mine" })
+      yield* emitMine
+      yield* batch.pipe(withJournal())
+      yield* settle
+      yield* emitMine
+      assert.deepStrictEqual(yield* storedItems(journal.key), ["mine"])
+
+      const { consumed } = yield* batch.pipe(withJournal())
+      yield* settle
+
+      assert.strictEqual(consumed, 0)
+      assert.deepStrictEqual(yield* storedItems(journal.key), [])
+    }).pipe(Effect.provide(world)))
+})
+
 describe("E1 and E3: what fails leaves nothing behind", () => {
   const twoSteps = (second: Effect.Effect<unknown, Refused, Datastore.Datastore>) => (events: JournalEvents) =>
     Effect.succeed<JournalMutation>({

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option, Result } from "effect"
+import { Effect, Fiber, Option, Result } from "effect"
 import type { Mutation, Snapshot } from "../src/Backend.ts"
 import * as Datastore from "../src/Datastore.ts"
 import * as Key from "../src/Key.ts"
+import { Faulty } from "../src/testing/index.ts"
 import * as Transaction from "../src/Transaction.ts"
-import { entity, read, world } from "./utils/boxWorld.ts"
+import { entity, makeGate, read, settle, world } from "./utils/boxWorld.ts"
 
 const key = Key.make("K", "a")
 const other = Key.make("K", "b")
@@ -170,5 +171,26 @@ describe("reads that are remembered", () => {
 
       assert.deepStrictEqual(seen, [undefined, undefined])
       assert.strictEqual(yield* read(key), 2)
+    }).pipe(Effect.provide(world)))
+
+  // Else the state would come from one snapshot, and the commit would expect another one.
+  it.effect("are the same also when they overlap and the entity changes between them", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      const answer = yield* makeGate
+      yield* Datastore.put([entity(key, 1)])
+      yield* faulty.inject("lookup", Faulty.around({ after: answer.wait }))
+
+      const [seen, memory] = yield* Datastore.remembering(Effect.gen(function*() {
+        const slow = yield* Effect.forkChild(read(key))
+        yield* settle
+        yield* Datastore.put([entity(key, 2)])
+        const quick = yield* read(key)
+        yield* answer.open
+        return [yield* Fiber.join(slow), quick]
+      }))
+
+      const expected = Option.getOrThrow(memory.get(key.toString())!.entity).properties["n"]
+      assert.deepStrictEqual(seen, [expected, expected])
     }).pipe(Effect.provide(world)))
 })

@@ -48,6 +48,9 @@ export const withKeyedLock = <A, E, R>(
     )
   })
 
+/** How many recipients of a layer have a lock: those that are being processed, or wait for it. */
+export const lockCount = (datastore: Datastore["Service"]): number => locks.get(datastore)?.size ?? 0
+
 const acquire = (datastore: Datastore["Service"], id: string): Lock => {
   let byKey = locks.get(datastore)
   if (byKey === undefined) locks.set(datastore, byKey = new Map())

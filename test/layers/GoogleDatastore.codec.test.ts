@@ -237,6 +237,23 @@ describe("Google's wire form of entities", () => {
     assert.strictEqual(encode(read).subarray(-bytes.length).toString("hex"), bytes.toString("hex"))
   })
 
+  const past = BigInt(2) ** BigInt(63)
+
+  it.each<readonly [string, unknown, string]>([
+    ["an integer above 64 bits", past, "an integer has at most 64 bits"],
+    ["an integer below 64 bits", -past - BigInt(1), "an integer has at most 64 bits"],
+    ["half of a surrogate pair", "\ud83d", "a string has no lone surrogates"],
+    ["an array in an array", [["a"]], "an array may not hold an array directly"],
+    ["a date", new Date(0), "cannot store Date"],
+    ["nothing at all", undefined, "cannot store undefined"]
+  ])("%s has no stored form, and is refused by its property", (_, value, reason) => {
+    assert.throws(
+      () => encode(Entity.make(key, { a: { b: value as Entity.Value } })),
+      UnencodableError,
+      `property a.b: ${reason}`
+    )
+  })
+
   it("an opaque value of nobody's making is refused by its property", () => {
     for (const raw of [new Entity.Opaque("geoPoint", {}), new Entity.Opaque("key", "x"), new Entity.Opaque("?", 1)]) {
       assert.throws(() => encode(Entity.make(key, { a: { b: [raw] } })), UnencodableError, /property a\.b: /)

@@ -35,15 +35,21 @@ const commits = (declare: Declare): void => {
   declare.fact("a commit that fails writes nothing at all", () =>
     Effect.gen(function*() {
       const { backend, root } = yield* setup
-      const [first, middle, last] = ids("1", "2", "3").map((id) => Key.child(root, "Leaf", id))
-      yield* upsert(backend, [leaf(middle!, 0)])
+      const [first, middle, last, gone] = ids("1", "2", "3", "4").map((id) => Key.child(root, "Leaf", id))
+      yield* upsert(backend, [leaf(middle!, 0), leaf(gone!, 0)])
       const inserts = [first, middle, last].map((key): Mutation => ({ _tag: "Insert", entity: leaf(key!, 1) }))
       const updates = [middle, last].map((key): Mutation => ({ _tag: "Update", entity: leaf(key!, 1) }))
+      const beside: ReadonlyArray<Mutation> = [
+        remove(gone!),
+        { _tag: "Upsert", entity: leaf(Key.child(root, "Leaf", "5"), 1) }
+      ]
 
-      same(yield* outcome(backend.commit({ mutations: inserts, expected: [] })), "AlreadyExists")
-      same(yield* outcome(backend.commit({ mutations: updates, expected: [] })), "NotFound")
+      same(yield* outcome(backend.commit({ mutations: [...beside, ...inserts], expected: [] })), "AlreadyExists")
+      same(yield* outcome(backend.commit({ mutations: [...beside, ...updates], expected: [] })), "NotFound")
 
-      same((yield* backend.lookup([first!, middle!, last!])).map(valueOf), [undefined, 0, undefined])
+      const { results } = yield* backend.query({ kind: "Leaf", ancestor: root })
+      same(results.map(valueOf), [0, 0])
+      same((yield* backend.lookup([first!, middle!, last!, gone!])).map(valueOf), [undefined, 0, undefined, 0])
     }))
 
   declare.fact("a commit takes 500 mutations of every sort, and lands whole", () =>

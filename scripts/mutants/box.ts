@@ -1,0 +1,360 @@
+/**
+ * Faults of the box: emit, batches, and the cycle around them.
+ */
+import type { Mutant } from "./mutant.ts"
+
+const emitting: ReadonlyArray<Mutant> = [
+  {
+    name: "sent-counted-before-the-commit",
+    file: "src/Eventbox.ts",
+    what: "Events count as sent once the transaction of their emit has landed.",
+    find: "yield* afterCommit(Metrics.update(Metrics.eventsSent, recipient.monitoringString, items.length))",
+    replace: "yield* Metrics.update(Metrics.eventsSent, recipient.monitoringString, items.length)",
+    tests: ["test/EventboxMetrics.test.ts"]
+  },
+  {
+    name: "emit-retried-with-a-new-time",
+    file: "src/Eventbox.ts",
+    what: "Every try of an emit has the time of the first, or a late one is a new event (P3).",
+    find: "DsSet.add(DsSet.make({ parent: recipient.key }), items)",
+    replace: "DsSet.add(DsSet.make({ parent: recipient.key }), items.map(({ atMillis: _, ...item }) => item))",
+    tests: ["test/Eventbox.emit.test.ts"]
+  },
+  {
+    name: "emit-retried-with-a-new-id",
+    file: "src/Eventbox.ts",
+    what: "Every try of an emit has the same id, or one emit is two events.",
+    find: "const add = DsSet.add(DsSet.make({ parent: recipient.key }), items)",
+    replace: `const add = Effect.flatMap(
+      Effect.orDie(makeItems(box.eventCodec, recipient.key, emissions, DsSet.maxEntityBytes)),
+      (fresh) => DsSet.add(DsSet.make({ parent: recipient.key }), fresh)
+    )`,
+    tests: ["test/Eventbox.emit.test.ts"]
+  },
+  {
+    name: "emit-retried-past-the-window",
+    file: "src/Eventbox.ts",
+    what: "An emit gives up well within the tombstones delay: a retry after it would be a new event.",
+    find: "Duration.divideUnsafe(delay, 5)",
+    replace: "Duration.times(delay, 5)",
+    tests: ["test/Eventbox.emit.test.ts"]
+  },
+  {
+    name: "emit-not-retried",
+    file: "src/Eventbox.ts",
+    what: "An emit outside of a transaction is retried after a transient failure, also of unknown outcome.",
+    find: "yield* isInside ? add : Effect.retry",
+    replace: "yield* items.length > 0 ? add : Effect.retry",
+    tests: ["test/Eventbox.emit.test.ts"]
+  },
+  {
+    name: "event-size-unchecked",
+    file: "src/internal/emission.ts",
+    what: "An event above 900 KiB is EventRejected, and the message has the exact limit (E8).",
+    find: "bytes <= maxEntityBytes ?",
+    replace: "bytes <= maxEntityBytes + 1 ?",
+    tests: ["test/Eventbox.emit.test.ts"]
+  },
+  {
+    name: "id-twice-accepted",
+    file: "src/internal/emission.ts",
+    what: "One id twice in one emitAll is refused, since the second event would replace the first.",
+    find: "const problem = given.has(id)",
+    replace: "const problem = given.has(`${id}x`)",
+    tests: ["test/Eventbox.emit.test.ts"]
+  }
+]
+
+const batches: ReadonlyArray<Mutant> = [
+  {
+    name: "state-saved-outside",
+    file: "src/internal/batch.ts",
+    what: "The state is saved in the transaction that pops the events (E3).",
+    find: "yield* processor.saveState(state, (loaded.eversion + 1) as EVersion, recipient)",
+    replace: "yield* Transaction.outside(processor.saveState(state, (loaded.eversion + 1) as EVersion, recipient))",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "side-effect-outside",
+    file: "src/internal/batch.ts",
+    what: "Side effects run in the transaction that pops the events (E3).",
+    find: "if (sideEffect !== undefined) yield* sideEffect",
+    replace: "if (sideEffect !== undefined) yield* Transaction.outside(sideEffect)",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "side-effect-needs-a-new-state",
+    file: "src/internal/batch.ts",
+    what: "Side effects run also when the state stays as it is.",
+    find: "if (sideEffect !== undefined) yield* sideEffect",
+    replace: `const changes = transitions.some(({ transitionTo }) => isChanged(loaded.state, transitionTo))
+      if (sideEffect !== undefined && changes) yield* sideEffect`,
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "events-not-popped",
+    file: "src/internal/batch.ts",
+    what: "Each event that a transition consumes is popped (P2).",
+    find: "for (const { id } of events) op.pop(id)",
+    replace: "for (const { id } of events.slice(1)) op.pop(id)",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "pops-not-finished",
+    file: "src/internal/batch.ts",
+    what: "Every batch writes the head (E7), also one that saves nothing.",
+    find: "yield* DsSet.finishPop(op)",
+    replace: "if (isChanged(loaded.state, state)) yield* DsSet.finishPop(op)",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "version-not-raised",
+    file: "src/internal/batch.ts",
+    what: "Every state that is saved has the next EVersion.",
+    find: "(loaded.eversion + 1) as EVersion",
+    replace: "loaded.eversion",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "same-state-saved",
+    file: "src/internal/batch.ts",
+    what: "A state that has not changed is not saved.",
+    find: "if (isChanged(loaded.state, state)) {",
+    replace: "if (transitions.length > 0) {",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "first-state-saved",
+    file: "src/internal/batch.ts",
+    what: "The state that is saved is that of the last transition.",
+    find: "transitions[transitions.length - 1]!.transitionTo",
+    replace: "transitions[0]!.transitionTo",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "stale-state-accepted",
+    file: "src/internal/batch.ts",
+    what: "Without fetchEVersion the commit expects all that loadState looked up (E1).",
+    find: "for (const snapshot of remembered.values()) Transaction.recordRead(transaction, snapshot)",
+    replace: "for (const snapshot of remembered.values()) transaction.reads.get(snapshot.key.toString())",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "newer-version-accepted",
+    file: "src/internal/batch.ts",
+    what: "A fetchEVersion that differs from the loaded version is contention (E1).",
+    find: "if (actual !== eversion) {",
+    replace: "if (actual < eversion) {",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "contention-ignored",
+    file: "src/internal/batch.ts",
+    what: "A batch that did not land fails, and none of its post-process effects is run (P4).",
+    find: "yield* landed\n",
+    replace: "\n",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "garbage-not-awaited",
+    file: "src/internal/batch.ts",
+    what: "The deletion of garbage is awaited before a batch returns.",
+    find: "Effect.exit(garbage)]",
+    replace: "Effect.forkDetach(garbage)]",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "garbage-fails-a-landed-batch",
+    file: "src/internal/batch.ts",
+    what: "Garbage that cannot be deleted fails no batch that landed.",
+    find: "Effect.exit(garbage)]",
+    replace: "garbage]",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "garbage-kept-on-failure",
+    file: "src/internal/batch.ts",
+    what: "Garbage is deleted also when prepareMutation fails with it.",
+    find: "Effect.andThen(Effect.exit(deleteGarbage(batch, failure.garbage))),",
+    replace: "",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "stored-garbage-kept",
+    file: "src/internal/batch.ts",
+    what: "A batch sends off the deletion of the garbage that its listing found.",
+    find: "yield* datastore.background(Effect.ignore(deleteUnchanged(datastore, garbage.snapshots)))",
+    replace: "",
+    tests: ["test/Eventbox.processBatch.test.ts", "test/Eventbox.rounds.test.ts"]
+  },
+  {
+    name: "batch-always-begins-again",
+    file: "src/internal/batch.ts",
+    what: "A batch that left events is followed by one that goes on behind them, so that none starves.",
+    find: "result.consumed + result.garbage === events.length",
+    replace: "result.consumed + result.garbage <= events.length",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "state-read-twice",
+    file: "src/internal/batch.ts",
+    what: "What loadState looked up is remembered in the transaction, which then needs no round of its own (P6).",
+    find: "transact(body, loaded.remembered)",
+    replace: "transact(body, new Map())",
+    tests: ["test/Eventbox.rounds.test.ts"]
+  },
+  {
+    name: "post-process-is-a-noop",
+    file: "src/internal/decision.ts",
+    what: "A transition with a post-process effect is no noop.",
+    find: " && transition.postProcess === undefined",
+    replace: "",
+    tests: ["test/Processor.test.ts"]
+  },
+  {
+    name: "noops-judged-by-the-loaded-state",
+    file: "src/internal/decision.ts",
+    what: "A noop is judged by the state that the transitions before it led to.",
+    find: "if (!isNoop) current = transition.transitionTo",
+    replace: "",
+    tests: ["test/Processor.test.ts"]
+  },
+  {
+    name: "foreign-event-consumed",
+    file: "src/internal/decision.ts",
+    what: "A transition that names an event which is not in the batch dies.",
+    find: "if (!batch.has(id)) return",
+    replace: "if (id === undefined) return",
+    tests: ["test/Processor.test.ts"]
+  },
+  {
+    name: "undecodable-events-skipped",
+    file: "src/internal/batch.ts",
+    what: "An event that does not decode is an error, and is not passed over.",
+    find: "const fail = (cause: unknown) => new EventDecodeError",
+    replace: "if (listing.items.length > 0) continue\n      const fail = (cause: unknown) => new EventDecodeError",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "newest-first",
+    file: "src/internal/batch.ts",
+    what: "The processor gets events oldest first.",
+    find: "age(self) - age(that)",
+    replace: "age(that) - age(self)",
+    tests: ["test/Eventbox.processBatch.test.ts", "test/Eventbox.emit.test.ts"]
+  },
+  {
+    name: "lost-race-moves-on",
+    file: "src/internal/batch.ts",
+    what:
+      "After a lost race the same events are tried again; after another failure the next batch goes on behind them.",
+    find: "if (isTransient(error)) {",
+    replace: "if (!isTransient(error)) {",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  }
+]
+
+const cycles: ReadonlyArray<Mutant> = [
+  {
+    name: "unknown-outcome-retried",
+    file: "src/Eventbox.ts",
+    what: "A batch of unknown outcome is not run again: if it landed, its post-process effects would be lost unseen.",
+    find: "(error instanceof ContentionError || error instanceof DatastoreError) && error.isRetryable",
+    replace: "isTransient(error)",
+    tests: ["test/Eventbox.process.test.ts"]
+  },
+  {
+    name: "contention-not-retried",
+    file: "src/Eventbox.ts",
+    what: "A batch that met contention is run again.",
+    find: "(error instanceof ContentionError || error instanceof DatastoreError) && error.isRetryable",
+    replace: "error instanceof DatastoreError && error.isRetryable",
+    tests: ["test/Eventbox.process.test.ts"]
+  },
+  {
+    name: "list-moves-the-position",
+    file: "src/Eventbox.ts",
+    what: "Listing all events does not move where batches go on.",
+    find: "{ maxItems: allItems, cursor: { after: undefined } }",
+    replace: "{ maxItems: 2 }",
+    tests: ["test/Eventbox.emit.test.ts"]
+  },
+  {
+    name: "locks-kept-for-ever",
+    file: "src/internal/keyedLock.ts",
+    what: "A lock that nobody uses is forgotten, so that a process that meets many recipients does not grow.",
+    find: "--lock.users === 0",
+    replace: "--lock.users < 0",
+    tests: ["test/Eventbox.process.test.ts"]
+  },
+  {
+    name: "batches-race-in-one-process",
+    file: "src/internal/keyedLock.ts",
+    what: "Batches of one recipient take turns inside a process.",
+    find: "Semaphore.makeUnsafe(1)",
+    replace: "Semaphore.makeUnsafe(2)",
+    tests: ["test/Eventbox.process.test.ts"]
+  },
+  {
+    name: "batch-waits-for-itself",
+    file: "src/internal/keyedLock.ts",
+    what: "A batch that processes its own recipient dies, and does not wait for itself for ever.",
+    find: "if (held.has(id)) {",
+    replace: "if (held.has(`${id}x`)) {",
+    tests: ["test/Eventbox.process.test.ts"]
+  },
+  {
+    name: "drain-shares-the-position",
+    file: "src/Eventbox.ts",
+    what: "A drain is a pass of its own, which other listings of the process do not disturb.",
+    find: "cycle(box, recipient, options, cursor)",
+    replace: "cycle(box, recipient, options, undefined)",
+    tests: ["test/Eventbox.process.test.ts"]
+  },
+  {
+    name: "drain-ends-early",
+    file: "src/Eventbox.ts",
+    what: "A drain makes another pass after one that did something.",
+    find: "if (reachedEnd && idle)",
+    replace: "if (reachedEnd)",
+    tests: ["test/Eventbox.process.test.ts"]
+  },
+  {
+    name: "post-process-stops-at-a-failure",
+    file: "src/Eventbox.ts",
+    what: "A post-process effect that fails keeps none of the others from running: the batch has landed.",
+    find: "if (Exit.isFailure(exit)) failures.push(exit.cause)",
+    replace: "if (Exit.isFailure(exit) && failures.push(exit.cause) > 0) break",
+    tests: ["test/Eventbox.process.test.ts"]
+  }
+]
+
+const states: ReadonlyArray<Mutant> = [
+  {
+    name: "foreign-properties-dropped",
+    file: "src/Processor.ts",
+    what: "A state in the recipient's entity is saved beside properties of others, which stay.",
+    find: "...before?.properties, EVersion",
+    replace: "EVersion",
+    tests: ["test/Processor.test.ts"]
+  },
+  {
+    name: "state-indexed",
+    file: "src/Processor.ts",
+    what: "A state in the recipient's entity has no index, which would limit it to 1,500 bytes.",
+    find: `?? [], "State", "EVersion"]`,
+    replace: `?? [], "EVersion"]`,
+    tests: ["test/Processor.test.ts"]
+  },
+  {
+    name: "foreign-entity-is-a-state",
+    file: "src/Processor.ts",
+    what: "An entity without EVersion was never saved by a box: its recipient has the initial state.",
+    find: `if (properties?.["EVersion"] === undefined) {`,
+    replace: "if (properties === undefined) {",
+    tests: ["test/Processor.test.ts"]
+  }
+]
+
+/** Faults of the box. */
+export const boxMutants: ReadonlyArray<Mutant> = [...emitting, ...batches, ...cycles, ...states]
