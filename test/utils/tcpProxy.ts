@@ -36,6 +36,8 @@ export interface TcpProxy {
   readonly cutAll: () => void
   /** Requests that came so far. */
   readonly requests: () => number
+  /** Bytes that were passed on so far, those of HTTP/2 itself included. */
+  readonly bytes: () => { readonly toServer: number; readonly toClient: number }
 }
 
 /** Whether a request is a commit: the only one with an enum, its mode, in field 5. */
@@ -63,6 +65,8 @@ interface State {
   toServerMillis: number
   toClientMillis: number
   requests: number
+  toServerBytes: number
+  toClientBytes: number
   readonly armed: Array<Pending>
   readonly connections: Set<Connection>
 }
@@ -77,7 +81,15 @@ interface Pending {
 }
 
 const open = async (target: string): Promise<TcpProxy & { readonly close: () => Promise<void> }> => {
-  const state: State = { toServerMillis: 0, toClientMillis: 0, requests: 0, armed: [], connections: new Set() }
+  const state: State = {
+    toServerMillis: 0,
+    toClientMillis: 0,
+    requests: 0,
+    toServerBytes: 0,
+    toClientBytes: 0,
+    armed: [],
+    connections: new Set()
+  }
   const colon = target.lastIndexOf(":")
   const server = createServer((client) => {
     const upstream = connect(Number(target.slice(colon + 1)), target.slice(0, colon))
@@ -97,6 +109,7 @@ const open = async (target: string): Promise<TcpProxy & { readonly close: () => 
     arm: (fault, when = () => true) => arm(state, fault, when),
     cutAll,
     requests: () => state.requests,
+    bytes: () => ({ toServer: state.toServerBytes, toClient: state.toClientBytes }),
     close: () => {
       cutAll()
       return new Promise<void>((done) => {
@@ -157,9 +170,11 @@ class Connection {
       socket.on("error", () => {})
     }
     client.on("data", (chunk: Buffer) => {
+      state.toServerBytes += chunk.length
       for (const frame of this.toServer.split(chunk)) this.fromClient(frame)
     })
     upstream.on("data", (chunk: Buffer) => {
+      state.toClientBytes += chunk.length
       for (const frame of this.toClient.split(chunk)) this.fromServer(frame)
     })
     client.on("close", () => {
