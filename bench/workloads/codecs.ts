@@ -3,7 +3,7 @@
  * does to a request and a response, answered from memory.
  */
 import { Datastore as PlainDatastore } from "@google-cloud/datastore"
-import { Effect } from "effect"
+import { Effect, Layer, Scope } from "effect"
 import { type Backend, Datastore, Entity, Key } from "effect-eventbox"
 import type { Client } from "../../src/layers/internal/googleClient.ts"
 import { commit } from "../../src/layers/internal/googleCommit.ts"
@@ -127,8 +127,11 @@ export const makeLibraryCodec = (load: Load, answers: Answers): Codec => {
     }),
     save: Effect.as(Datastore.put(entities), load.items * load.payloadBytes)
   }
-  const layer = Datastore.layer(Effect.succeed(backend))
-  return (operation) => Effect.runPromise(Effect.provide(run[operation], layer))
+  // Open for as long as the process lives, as the plain API's client.
+  const context = Effect.runSync(
+    Effect.flatMap(Scope.make(), (scope) => Scope.provide(Layer.build(Datastore.layer(Effect.succeed(backend))), scope))
+  )
+  return (operation) => Effect.runPromise(Effect.provideContext(run[operation], context))
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
