@@ -40,6 +40,14 @@ export const describeMachine = (): Machine => ({
   load: loadavg()[0]!
 })
 
+/** The lines about the machine. */
+export const reportMachine = (machine: Machine): string =>
+  [
+    `node ${machine.node}, effect ${machine.effect}, @google-cloud/datastore ${machine.googleClient}`,
+    `${machine.processor}, ${machine.cores} cores, ${machine.system}`,
+    `load of the minute before the start: ${machine.load.toFixed(2)}`
+  ].join("\n")
+
 /** The version of the emulator that the layer starts, as far as it can be known. */
 export const emulatorVersion = async (): Promise<string> => {
   const running = process.env["DATASTORE_EMULATOR_HOST"]

@@ -4,92 +4,71 @@
 import { Cause, Effect, Exit } from "effect"
 import { EventboxError } from "effect-eventbox"
 import * as Emulator from "effect-eventbox/layers/Emulator"
-import * as InMemory from "effect-eventbox/layers/InMemory"
-import { accessSync, constants, writeFileSync } from "node:fs"
-import { dirname } from "node:path"
-import { makeTcpProxy } from "../test/utils/tcpProxy.ts"
-import { countBatches } from "./counts.ts"
-import { type Delay, type EmulatorResult, measureEmulator } from "./emulator.ts"
-import { describeMachine, emulatorVersion } from "./machine.ts"
-import { measureMemory, type MemoryResult } from "./memory.ts"
+import { describeMachine, emulatorVersion, reportMachine } from "./machine.ts"
 import { BadOptionError, help, type Options, parseOptions } from "./options.ts"
-import { reportEmulator, reportMachine, reportMemory, reportProof } from "./report.ts"
-import { emulatorEfforts, memoryEffort } from "./suite.ts"
+import { readRecord, render, writeRecord } from "./record.ts"
+import type { Table } from "./setting.ts"
+import { tables } from "./tables.ts"
 
 const say = (text: string): Effect.Effect<void> => Effect.sync(() => console.log(`${text}\n`))
 
-const delay: Delay = (host, delayMillis) =>
-  Effect.map(makeTcpProxy(host), (proxy) => {
-    proxy.delay(delayMillis, delayMillis)
-    return proxy.host
-  })
-
-const inMemory = ({ samples, sizes, smoke }: Options) =>
+/** Measures one table and prints it; with `--record` its answer is kept at once. */
+const run = (table: Table<any>, emulatorHost: string, options: Options) =>
   Effect.gen(function*() {
-    yield* say("Measuring in memory ...")
-    const measured = yield* measureMemory(sizes, memoryEffort(smoke, samples))
-    const counts = yield* countBatches(InMemory.layer, sizes)
-    yield* say(reportMemory(measured, counts))
-    return { ...measured, counts }
+    const { name, question } = table
+    yield* say(`${name.toUpperCase()}: ${question}`)
+    const machine = describeMachine()
+    const emulator = table.needsEmulator ? yield* Effect.promise(emulatorVersion) : undefined
+    const { effort, samples, sizes } = options
+    const data = yield* Effect.scoped(table.measure({ effort, samples, sizes, emulatorHost }))
+    yield* say(table.report(data))
+    if (!options.record) return
+    const date = new Date().toISOString().slice(0, 10)
+    const after = describeMachine().load
+    yield* Effect.sync(() =>
+      writeRecord(name, { date, machine: { ...machine, loadAfter: after }, emulator, effort, data })
+    )
   })
-
-const onEmulator = ({ samples, sizes, smoke }: Options, countedBefore: boolean) =>
-  Effect.gen(function*() {
-    const { host } = yield* Emulator.start()
-    yield* say(`Measuring on the emulator: ${yield* Effect.promise(emulatorVersion)} ...`)
-    const measured = yield* measureEmulator(host, delay, sizes, emulatorEfforts(smoke, samples))
-    yield* say(reportEmulator(measured, countedBefore))
-    return measured
-  }).pipe(Effect.scoped)
 
 const program = (options: Options) =>
   Effect.gen(function*() {
-    const machine = describeMachine()
-    yield* say(reportMachine(machine))
-    if (options.smoke) yield* say("A smoke run: the times below mean nothing.")
-    let memory: MemoryResult | undefined
-    let emulator: EmulatorResult | undefined
-    if (options.places.includes("memory")) memory = yield* inMemory(options)
-    if (options.places.includes("emulator")) {
-      emulator = yield* onEmulator(options, memory !== undefined).pipe(
+    yield* say(reportMachine(describeMachine()))
+    if (options.effort === "smoke") yield* say("A smoke run: the times below mean nothing.")
+    const chosen = tables.filter(({ name }) => options.tables.includes(name))
+    const host = chosen.some(({ needsEmulator }) => needsEmulator)
+      ? yield* Effect.map(Emulator.start(), (running) => running.host).pipe(
         Effect.catch((error) => {
-          // A missing emulator is no reason to lose what was measured, unless it was asked for.
-          if (options.placesNamed || !isMissing(error)) return Effect.fail(error)
+          // A missing emulator is no reason not to measure the rest, unless a table was asked for.
+          if (options.named || !isMissing(error)) return Effect.fail(error)
           return Effect.as(say(`SKIPPED: everything on the emulator. ${error.message}`), undefined)
         })
       )
+      : ""
+    for (const table of chosen) {
+      if (host !== undefined) yield* run(table, host, options)
+      else if (!table.needsEmulator) yield* run(table, "", options)
     }
-    yield* say(reportProof(memory, emulator))
     yield* say(`load of the minute before the end: ${describeMachine().load.toFixed(2)}`)
-    if (options.json !== undefined) {
-      const text = JSON.stringify({ machine, options, memory, emulator }, undefined, 2)
-      writeFileSync(options.json, `${text}\n`)
-    }
-  })
+    if (options.record) yield* Effect.sync(() => render(readRecord()))
+  }).pipe(Effect.scoped)
 
 const isMissing = (error: unknown): error is EventboxError.EmulatorError => error instanceof EventboxError.EmulatorError
-
-/** A file that cannot be written is better known before some minutes of measuring than after. */
-const checkFolder = (file: string): void => {
-  try {
-    accessSync(dirname(file), constants.W_OK)
-  } catch (error) {
-    throw new BadOptionError(`--json: cannot write to ${dirname(file)}`, { cause: error })
-  }
-}
 
 const main = async (args: ReadonlyArray<string>): Promise<number> => {
   let options: Options | undefined
   try {
-    options = parseOptions(args)
-    if (options?.json !== undefined) checkFolder(options.json)
+    options = parseOptions(args, tables.map(({ name }) => name))
   } catch (error) {
     if (!(error instanceof BadOptionError)) throw error
     console.error(`${error.message}\nTry: npm run bench -- --help`)
     return 2
   }
   if (options === undefined) {
-    console.log(help)
+    console.log(help(tables))
+    return 0
+  }
+  if (options.render) {
+    render(readRecord())
     return 0
   }
   const exit = await Effect.runPromiseExit(program(options))

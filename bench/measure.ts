@@ -39,6 +39,13 @@ export const addUsage = (self: Usage, that: Usage): Usage => ({
 /** Nothing used. */
 export const noUsage: Usage = { wallMicros: 0, cpuMicros: 0 }
 
+/** Entities that an operation is paid for. */
+export interface Bill {
+  readonly reads: number
+  readonly writes: number
+  readonly deletes: number
+}
+
 /** One run of a competitor over work whose result was checked. */
 export interface Sample {
   readonly events: number
@@ -47,10 +54,14 @@ export interface Sample {
   /** The parts that the competitor tells apart; their sum is less than `all`. */
   readonly emit?: Usage
   readonly process?: Usage
+  /** The part of `process` until the commits had landed, where that is not its end. */
+  readonly land?: Usage
   /** From the first operation to the end of the last, work in the background included. */
   readonly all: Usage
   /** RPCs of that time, where there are any. */
   readonly rpcs?: Readonly<Rpcs>
+  /** What the service would bill for that time, where it was counted. */
+  readonly bill?: Bill
   /** Read back from the database afterwards, and found to be right. */
   readonly total: Total
 }
@@ -109,6 +120,22 @@ export const figure = (
 ): Spread | undefined => {
   const values = measured.samples.map(value).filter((found) => found !== undefined)
   return values.length === 0 ? undefined : spreadOf(values)
+}
+
+/** What the samples of several competitors left, added up: the proof that the work was done. */
+export interface Proof extends Total {
+  readonly samples: number
+}
+
+/** Adds up what samples left. */
+export const proofOf = (measured: Iterable<Measured>): Proof => {
+  let proof: Proof = { samples: 0, count: 0, sum: 0 }
+  for (const { samples } of measured) {
+    for (const { total } of samples) {
+      proof = { samples: proof.samples + 1, count: proof.count + total.count, sum: proof.sum + total.sum }
+    }
+  }
+  return proof
 }
 
 /** Events per second of wall-clock time. */

@@ -2,35 +2,41 @@
  * The options of `npm run bench`.
  */
 import { parseArgs } from "node:util"
-
-/** Where to measure. */
-export type Place = "memory" | "emulator"
+import type { Effort } from "./setting.ts"
 
 /** What was asked for. */
 export interface Options {
-  readonly places: ReadonlyArray<Place>
-  /** Whether the places were named, so that a missing emulator is an error. */
-  readonly placesNamed: boolean
+  /** Names of tables; all of them when none is named. */
+  readonly tables: ReadonlyArray<string>
+  /** Whether tables were named, so that a missing emulator is an error. */
+  readonly named: boolean
   readonly sizes: ReadonlyArray<number>
   readonly samples: number | undefined
-  readonly smoke: boolean
-  readonly json: string | undefined
+  readonly effort: Effort
+  /** Whether to keep the answers in the project's record. */
+  readonly record: boolean
+  /** Whether to write the page and the plots from the record, and measure nothing. */
+  readonly render: boolean
 }
 
 /** What `--help` prints. */
-export const help = `Usage: npm run bench -- [options]
+export const help = (tables: ReadonlyArray<{ readonly name: string; readonly question: string }>): string =>
+  `Usage: npm run bench -- [options]
 
-Measures the library in memory and on the Datastore emulator, beside the same work
-done without it, and prints medians with the least and the greatest sample.
+Measures the library beside the same work done without it, one table for each question,
+and prints medians with the least and the greatest sample.
 
-  --datastore LIST   where: memory, emulator, or both with a comma   (memory,emulator)
-  --sizes LIST       events per batch, 1 to 5000                     (1,10,100,1000)
-  --samples N        samples of each competitor, 1 to 1000           (15 in memory, 7 and 5 on the emulator)
-  --smoke            a run of some seconds that shows that it works; its times mean nothing
-  --json FILE        writes every sample to FILE as well
-  --help             prints this
+  --table LIST     one or more of these, with commas between them (all)
+${tables.map(({ name, question }) => `                     ${name.padEnd(12)} ${question}`).join("\n")}
+  --full           longer, with more sizes; the default takes some minutes
+  --smoke          a run of some seconds that shows that it works; its times mean nothing
+  --sizes LIST     events per batch, 1 to 5000 (1,10,100,1000)
+  --samples N      samples of each competitor, 1 to 1000
+  --record         keeps the answers in bench/results.json, and writes bench/README.md and the plots from it
+  --render         writes those from what is recorded, and measures nothing
+  --help           prints this
 
-Takes 1 to 3 minutes. bench/README.md says what is measured, and what is not.`
+bench/README.md says what is measured, and what is not.`
 
 /** An option that cannot be used; its message is for the user. */
 export class BadOptionError extends Error {
@@ -38,26 +44,31 @@ export class BadOptionError extends Error {
 }
 
 /** Reads the command line; `undefined` when help was asked for. Throws a {@link BadOptionError}. */
-export const parseOptions = (args: ReadonlyArray<string>): Options | undefined => {
+export const parseOptions = (args: ReadonlyArray<string>, tables: ReadonlyArray<string>): Options | undefined => {
   const values = parse(args)
   if (values.help === true) return undefined
-  const places = (values.datastore ?? "memory,emulator").split(",").map((name) => name.trim())
-  for (const place of places) {
-    if (!isPlace(place)) {
-      throw new BadOptionError(`--datastore is memory, emulator or both, got ${JSON.stringify(place)}`)
+  const named = (values.table ?? "").split(",").map((name) => name.trim()).filter((name) => name !== "")
+  for (const name of named) {
+    if (!tables.includes(name)) {
+      throw new BadOptionError(`--table is one of ${tables.join(", ")}, got ${JSON.stringify(name)}`)
     }
   }
-  const smoke = values.smoke === true
+  if (values.smoke === true && values.full === true) throw new BadOptionError("--smoke or --full, not both")
+  if (values.smoke === true && values.record === true) {
+    throw new BadOptionError("--record keeps figures that mean something: not with --smoke")
+  }
+  const effort: Effort = values.smoke === true ? "smoke" : values.full === true ? "full" : "ordinary"
   const sizes = values.sizes === undefined
-    ? smoke ? [1, 10] : [1, 10, 100, 1_000]
+    ? effort === "smoke" ? [1, 10] : [1, 10, 100, 1_000]
     : values.sizes.split(",").map((text) => integer("--sizes", text, 5_000))
   return {
-    places: Array.from(new Set(places.filter(isPlace))),
-    placesNamed: values.datastore !== undefined,
+    tables: named.length === 0 ? tables : tables.filter((name) => named.includes(name)),
+    named: named.length > 0,
     sizes: Array.from(new Set(sizes)).toSorted((a, b) => a - b),
     samples: values.samples === undefined ? undefined : integer("--samples", values.samples, 1_000),
-    smoke,
-    json: values.json
+    effort,
+    record: values.record === true,
+    render: values.render === true
   }
 }
 
@@ -66,11 +77,13 @@ const parse = (args: ReadonlyArray<string>) => {
     return parseArgs({
       args: [...args],
       options: {
-        datastore: { type: "string" },
+        table: { type: "string" },
         sizes: { type: "string" },
         samples: { type: "string" },
         smoke: { type: "boolean" },
-        json: { type: "string" },
+        full: { type: "boolean" },
+        record: { type: "boolean" },
+        render: { type: "boolean" },
         help: { type: "boolean" }
       }
     }).values
@@ -78,8 +91,6 @@ const parse = (args: ReadonlyArray<string>) => {
     throw new BadOptionError(error instanceof Error ? error.message : String(error), { cause: error })
   }
 }
-
-const isPlace = (name: string): name is Place => name === "memory" || name === "emulator"
 
 const integer = (name: string, text: string, most: number): number => {
   const value = Number(text.trim() || "none")

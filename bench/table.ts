@@ -1,7 +1,7 @@
 /**
  * Numbers and tables as text.
  */
-import type { Spread } from "./measure.ts"
+import type { Proof, Spread } from "./measure.ts"
 
 /** A number with about three digits that mean something, and commas between thousands. */
 export const formatNumber = (value: number): string => {
@@ -27,3 +27,10 @@ export const formatTable = (head: ReadonlyArray<string>, rows: ReadonlyArray<Rea
       .trimEnd()
   return [line(head), widths.map((width) => "-".repeat(width)).join("   "), ...rows.map(line)].join("\n")
 }
+
+/** The line that says that the work was done. */
+export const reportProof = ({ count, samples, sum }: Proof): string =>
+  `CHECKED: ${formatNumber(samples)} samples left ${
+    formatNumber(count)
+  } events in their entities, the sum of the amounts ` +
+  `${formatNumber(sum)}, and no event in a mailbox.`

@@ -2,20 +2,32 @@
  * The benchmark at smoke size: that it works and does what it says. How long anything takes is never asserted.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Effect, Exit, type Scope } from "effect"
 import * as InMemory from "effect-eventbox/layers/InMemory"
 import { spawnSync } from "node:child_process"
 import { join } from "node:path"
 import { type BatchCounts, countBatches } from "../bench/counts.ts"
-import { type Delay, measureEmulator } from "../bench/emulator.ts"
-import { alternate, type Measured, noUsage, type Sample, spreadOf } from "../bench/measure.ts"
-import { measureMemory } from "../bench/memory.ts"
+import { alternate, noUsage, type Sample, spreadOf } from "../bench/measure.ts"
+import { makeNetwork } from "../bench/network.ts"
 import { BadOptionError, parseOptions } from "../bench/options.ts"
-import { reportEmulator, reportMemory, reportProof } from "../bench/report.ts"
-import type { Rpcs } from "../bench/rpcs.ts"
-import { emulatorEfforts, memoryEffort } from "../bench/suite.ts"
+import { drawFigure } from "../bench/plot.ts"
+import { plotBatches, plotMinutes } from "../bench/plots.ts"
+import { figuresOf, replaceFigures } from "../bench/record.ts"
+import type { Table } from "../bench/setting.ts"
 import { formatNumber, formatTable } from "../bench/table.ts"
+import { tables } from "../bench/tables.ts"
+import { batches } from "../bench/tables/batches.ts"
+import { codec } from "../bench/tables/codec.ts"
+import { hot } from "../bench/tables/hot.ts"
+import { imports } from "../bench/tables/imports.ts"
+import { many } from "../bench/tables/many.ts"
+import { memory } from "../bench/tables/memory.ts"
+import { minutes } from "../bench/tables/minutes.ts"
+import { roundTrips } from "../bench/tables/roundTrips.ts"
+import { makeAnswers, makeLibraryCodec, makePlainCodec } from "../bench/workloads/codecs.ts"
 import { checkMailboxes, checkTotal, Counter, totalOf } from "../bench/workloads/counter.ts"
+import { luci } from "../bench/workloads/luci.ts"
+import { naive } from "../bench/workloads/naive.ts"
 import { emulatorHost, isMissing } from "./utils/emulator.ts"
 import { makeTcpProxy } from "./utils/tcpProxy.ts"
 
@@ -37,33 +49,22 @@ const countsOf = (batchSize: number): BatchCounts => ({
   unwrittenExpectations: 0
 })
 
-const assertDone = (measured: Measured, samples: number, events: number): void => {
-  assert.strictEqual(measured.samples.length, samples, measured.name)
-  for (const sample of measured.samples) {
-    assert.strictEqual(sample.events, events, measured.name)
-    assert.strictEqual(sample.total.count, events, measured.name)
-    assert.isAbove(sample.all.wallMicros, 0, measured.name)
-  }
-}
+const smoke = <Data>(table: Table<Data>): Effect.Effect<Data, unknown, Scope.Scope> =>
+  table.measure({ effort: "smoke", sizes, samples: undefined, emulatorHost })
 
 describe("bench in memory", () => {
   it.live("every competitor does the work that it is measured for", () =>
     Effect.gen(function*() {
-      const result = yield* measureMemory(sizes, memoryEffort(true))
+      const data = yield* smoke(memory)
 
-      const [single, tens] = result.rows
-      assertDone(single!.library, 2, 20)
-      assertDone(single!.storeAlone, 2, 20)
-      assertDone(tens!.library, 2, 20)
-      assertDone(result.direct, 2, 20)
-      assert.strictEqual(single!.library.samples[0]!.batches, 20)
-      assert.strictEqual(tens!.library.samples[0]!.batches, 2)
-      // Two batches of one event each for ten recipients, and one recipient with two batches of ten.
-      assert.strictEqual(single!.library.samples[0]!.total.sum, 10 * totalOf(2).sum)
-      assert.strictEqual(tens!.library.samples[0]!.total.sum, totalOf(20).sum)
-      const text = reportMemory(result, [])
+      assert.deepStrictEqual(data.rows.map(({ batchSize }) => batchSize), sizes)
+      // Two samples of five competitors with 20 events each; each sample was compared with its total.
+      const singles = 10 * totalOf(2).sum
+      const tens = totalOf(20).sum
+      assert.deepStrictEqual(data.proof, { samples: 10, count: 200, sum: 4 * singles + 6 * tens })
+      const text = memory.report(data)
       assert.include(text, "batches of 10")
-      assert.include(reportProof(result, undefined), "10 samples left 200 events")
+      assert.include(text, "CHECKED: 10 samples left 200 events")
     }))
 
   it.live("an ordinary batch takes two round trips, and is billed for its events, state and tombstones", () =>
@@ -74,6 +75,49 @@ describe("bench in memory", () => {
         { ...countsOf(1_000), emitCommits: 2, deleteCommits: 2 }
       ])
     }))
+
+  it.live("minutes of load: every batch consumes its events, for both ways of remembering", () =>
+    Effect.gen(function*() {
+      const data = yield* smoke(minutes)
+
+      const [load] = data.loads
+      for (const endured of [load!.library, load!.oneEntity]) {
+        assert.strictEqual(endured.events, 600)
+        assert.isUndefined(endured.stopped)
+        assert.deepStrictEqual(endured.minutes.map(({ minute }) => minute), [1, 2])
+      }
+      // One entity with 600 ids of 56 characters and their times, at least.
+      assert.isAbove(load!.oneEntity.minutes[1]!.largestBytes, 600 * (56 + 8))
+      assert.include(minutes.report(data), "LUCI's one entity")
+    }))
+
+  it.live("both codecs see every payload and send every payload", () =>
+    Effect.gen(function*() {
+      const load = { items: 1_500, payloadBytes: 10 }
+      const answers = makeAnswers(load)
+      const codecs = [makeLibraryCodec(load, answers), yield* Effect.promise(() => makePlainCodec(load, answers))]
+
+      for (const one of codecs) {
+        for (const operation of ["runQuery", "get", "save"] as const) {
+          assert.strictEqual(yield* Effect.promise(() => one(operation)), 15_000)
+        }
+      }
+      assert.include(codec.report(yield* smoke(codec)), "runQuery")
+    }))
+
+  it.live(
+    "loading the memory path loads no module of Google's, and the Google path does",
+    () =>
+      Effect.gen(function*() {
+        const { rows } = yield* smoke(imports)
+
+        const modules = (name: string) => rows.find((row) => row.name === name)!.modules
+        assert.strictEqual(modules("nothing"), 0)
+        assert.isAbove(modules("memory path"), modules("one module: Eventbox"))
+        assert.isAbove(modules("Google path"), modules("memory path") + modules("plain API alone") / 2)
+      }),
+    120_000
+  )
 
   it.effect("a sample whose work was not done is a defect that says so", () =>
     Effect.gen(function*() {
@@ -92,73 +136,133 @@ describe("bench in memory", () => {
 
 const defectOf = (exit: Exit.Exit<unknown, unknown>): string => Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "none"
 
-const throughProxy: Delay = (host, delayMillis) =>
-  Effect.map(makeTcpProxy(host), (proxy) => {
-    proxy.delay(delayMillis, delayMillis)
-    return proxy.host
-  })
-
 describe.skipIf(isMissing)("bench on the emulator", () => {
   it.live(
-    "every competitor does the work that it is measured for, with the RPCs that it should need",
+    "each competitor takes the RPCs, round trips and bills that it should",
     () =>
       Effect.gen(function*() {
-        const efforts = emulatorEfforts(true)
+        const data = yield* smoke(batches)
 
-        const result = yield* measureEmulator(emulatorHost, throughProxy, sizes, efforts)
-
-        assert.deepStrictEqual(result.counts, sizes.map(countsOf))
-        assert.deepStrictEqual(result.delays.map(({ delayMillis }) => delayMillis), [0, 10])
-        for (const [index, { direct, naive, rows, senders }] of result.delays.entries()) {
-          const { counted, singleEvents: events } = efforts[index]!
-          const batches = efforts[index]!.batches(1)
-          assertDone(naive, counted, events)
-          assertDone(direct, counted, events)
-          for (const { rpcs } of naive.samples) {
-            assert.deepStrictEqual({ ...rpcs }, { BeginTransaction: events, Lookup: events, Commit: events })
+        for (const { batchSize, counted } of data.rows) {
+          const { library, luci: original, naive: plain } = counted
+          const n = batchSize
+          assert.deepStrictEqual(library.rpcs, { RunQuery: 1, Lookup: 1, Commit: 3 })
+          assert.deepStrictEqual(library.bill, { reads: n + 2, writes: n + 2, deletes: n })
+          assert.strictEqual(library.rounds, 2)
+          assert.deepStrictEqual(original.rpcs, { RunQuery: 1, Lookup: 4, BeginTransaction: 1, Commit: 3 })
+          // State and tombstones, before the transaction and inside.
+          assert.deepStrictEqual(original.bill, { reads: n + 4, writes: n + 2, deletes: n })
+          assert.strictEqual(original.rounds, 6)
+          assert.deepStrictEqual(plain.rpcs, { BeginTransaction: n, Lookup: n, Commit: n })
+          assert.deepStrictEqual(plain.bill, { reads: n, writes: n, deletes: 0 })
+          for (const { bytesReceived, bytesSent } of [library, original, plain]) {
+            assert.isAbove(bytesSent, n * 40)
+            assert.isAbove(bytesReceived, n * 10)
           }
-          for (const { rpcs } of direct.samples) assert.deepStrictEqual({ ...rpcs }, { Lookup: events, Commit: events })
-          for (const { batchSize, library } of rows) {
-            assertDone(library, counted, batches * batchSize)
-            // Of the commits one emits, one lands the batch, and one deletes.
-            const expected: Rpcs = { Commit: 3 * batches, Lookup: batches, RunQuery: batches }
-            for (const { rpcs } of library.samples) assert.deepStrictEqual({ ...rpcs }, expected)
-          }
-          const expected: Rpcs = { Commit: 12 * batches, Lookup: batches, RunQuery: batches }
-          for (const { rpcs } of senders!.library.samples) assert.deepStrictEqual({ ...rpcs }, expected)
         }
-        assert.include(reportEmulator(result, false), "WITH 10 MS MORE ON EACH WAY")
-        assert.include(reportProof(undefined, result), "15 samples left")
+        assert.strictEqual(data.proof.samples, 5 * 2 + 5)
+        assert.include(batches.report(data), "BATCHES OF 10")
+        assert.include(batches.losses!(data).join("\n"), "batches of 1, RPCs per batch: 5, naive 3")
+        assert.include(drawFigure("costs", plotBatches(data)), "this library")
+      }),
+    120_000
+  )
+
+  it.live(
+    "LUCI's batch consumes nothing twice when it runs alone, whatever the number of batches",
+    () =>
+      Effect.gen(function*() {
+        const address = { host: emulatorHost, projectId: `bench-luci-${crypto.randomUUID().slice(0, 8)}` }
+
+        const sample = yield* luci(address, { batchSize: 7, batches: 3 })
+        const plain = yield* naive(address, 4)
+
+        assert.deepStrictEqual(sample.total, totalOf(21))
+        assert.deepStrictEqual(plain.total, totalOf(4))
       }),
     60_000
   )
+
+  it.live(
+    "round trips: with the delay a batch takes two of them at least, and deletes overlap with the next batch",
+    () =>
+      Effect.gen(function*() {
+        const data = yield* smoke(roundTrips)
+
+        for (const { millis } of data.rows) assert.isAbove(millis.min, 40 - 2)
+        assert.isAtLeast(data.overlap.overlapping, 1)
+        assert.include(roundTrips.report(data), "round trips")
+      }),
+    120_000
+  )
+
+  it.live(
+    "a hot recipient and many recipients lose no event, wherever their workers are",
+    () =>
+      Effect.gen(function*() {
+        const data = yield* smoke(hot)
+        const others = yield* smoke(many)
+
+        assert.strictEqual(data.proof.count, 5 * 40)
+        assert.strictEqual(others.proof.count, 3 * (2 * 20 + 2 * 5))
+        for (const { how, rpcsPerRecipient } of others.rows) {
+          assert.strictEqual(rpcsPerRecipient["RunQuery"], how === "drain" ? 2 : 1)
+          assert.strictEqual(rpcsPerRecipient["Commit"], 2)
+          assert.isAtMost(rpcsPerRecipient["Lookup"]!, how === "drain" ? 2 : 1)
+        }
+      }),
+    120_000
+  )
+
+  it.live("the network of the benchmark counts what goes over it", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const network = yield* makeNetwork(emulatorHost)
+      const proxy = yield* makeTcpProxy(network.host)
+      const before = yield* network.bytes
+
+      yield* naive({ host: proxy.host, projectId: "bench-network" }, 2)
+
+      const { toClient, toServer } = yield* network.bytes
+      assert.deepStrictEqual(
+        { toServer: toServer - before.toServer, toClient: toClient - before.toClient },
+        proxy.bytes()
+      )
+      assert.isAbove(toServer, 500)
+    })), 60_000)
 })
 
 describe("bench options", () => {
-  it("both databases and four sizes are the default, small sizes that of a smoke run", () => {
-    assert.deepStrictEqual(parseOptions([]), {
-      places: ["memory", "emulator"],
-      placesNamed: false,
+  const names = tables.map(({ name }) => name)
+
+  it("all tables and four sizes are the default, small sizes that of a smoke run", () => {
+    assert.deepStrictEqual(parseOptions([], names), {
+      tables: names,
+      named: false,
       sizes: [1, 10, 100, 1_000],
       samples: undefined,
-      smoke: false,
-      json: undefined
+      effort: "ordinary",
+      record: false,
+      render: false
     })
-    assert.deepStrictEqual(parseOptions(["--smoke"])?.sizes, [1, 10])
-    assert.deepStrictEqual(parseOptions(["--sizes", "100, 5,5", "--smoke"])?.sizes, [5, 100])
-    assert.isUndefined(parseOptions(["--help"]))
+    assert.deepStrictEqual(parseOptions(["--smoke"], names)?.sizes, [1, 10])
+    assert.deepStrictEqual(parseOptions(["--sizes", "100, 5,5", "--smoke"], names)?.sizes, [5, 100])
+    // In the order of the tables, whatever that of the names.
+    assert.deepStrictEqual(parseOptions(["--table", "memory,batches"], names)?.tables, ["batches", "memory"])
+    assert.isUndefined(parseOptions(["--help"], names))
   })
 
   it("a bad option gets a message that names it and what it takes", () => {
     const bad: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
-      [["--datastore", "redis"], /--datastore is memory, emulator or both, got "redis"/],
+      [["--table", "redis"], /--table is one of batches, .*, got "redis"/],
       [["--sizes", "0"], /--sizes takes whole numbers from 1 to 5000, got "0"/],
       [["--sizes", "1,,2"], /--sizes takes .* got ""/],
       [["--samples", "many"], /--samples takes .* got "many"/],
+      [["--smoke", "--record"], /--record .* not with --smoke/],
+      [["--smoke", "--full"], /--smoke or --full/],
       [["--fast"], /--fast/],
       [["fast"], /fast/]
     ]
-    for (const [args, message] of bad) assert.throws(() => parseOptions(args), BadOptionError, message)
+    for (const [args, message] of bad) assert.throws(() => parseOptions(args, names), BadOptionError, message)
   })
 })
 
@@ -202,6 +306,61 @@ describe("bench figures", () => {
   })
 })
 
+describe("bench record", () => {
+  const endured = (stopped: string | undefined) => ({
+    minutes: [1, 2].map((minute) => ({
+      minute,
+      bytesPerBatch: 1_024 * minute,
+      entitiesPerBatch: 4,
+      operationsPerBatch: 5,
+      largestBytes: 2_048
+    })),
+    events: 120,
+    stopped
+  })
+  const data = {
+    loads: [{ eventsPerSecond: 1, minutes: 2, library: endured(undefined), oneEntity: endured("it was full & <done>") }]
+  }
+
+  it("the page holds each recorded table with its machine, and what is worse first", () => {
+    const answer = {
+      date: "2026-11-25",
+      machine: {
+        node: "v24",
+        effect: "4.1.0",
+        googleClient: "11.1.0",
+        system: "linux",
+        processor: "one",
+        cores: 2,
+        load: 1,
+        loadAfter: 2
+      },
+      emulator: undefined,
+      effort: "ordinary" as const
+    }
+    const stopped = { loads: [{ ...data.loads[0]!, library: endured("it was full") }] }
+
+    const figures = figuresOf({ minutes: { ...answer, data: stopped } })
+
+    assert.include(figures, "npm run bench -- --table minutes")
+    assert.include(figures, "2026-11-25, node v24")
+    assert.isBelow(figures.indexOf("end after 120 events: it was full"), figures.indexOf(minutes.question))
+    assert.include(figuresOf({ minutes: { ...answer, data } }), "Nowhere in what is recorded")
+    assert.throws(() => replaceFigures("# A page", figures), /lacks the marks/)
+  })
+
+  it("a plot names its lines and axes, crosses out what stopped, and is one picture on light and dark pages", () => {
+    const svg = drawFigure("Bytes & minutes", plotMinutes(data))
+
+    for (const part of ["<title>Bytes &amp; minutes</title>", "this library", "LUCI's entity", "minutes of load"]) {
+      assert.include(svg, part)
+    }
+    assert.include(svg, "prefers-color-scheme: dark")
+    assert.strictEqual(svg.match(/<path/g)?.length, 3)
+    assert.notInclude(svg, "NaN")
+  })
+})
+
 describe("npm run bench", () => {
   const root = join(import.meta.dirname, "..")
   const run = (...args: ReadonlyArray<string>) =>
@@ -212,23 +371,30 @@ describe("npm run bench", () => {
     })
 
   it("prints what it measured on and the proof of the work, and goes on without an emulator", () => {
-    const { status, stderr, stdout } = run("--smoke", "--sizes", "3")
+    const { status, stderr, stdout } = run("--smoke", "--sizes", "3", "--table", "memory,minutes")
 
     assert.strictEqual(stderr, "")
     assert.strictEqual(status, 0)
     assert.include(stdout, `node ${process.version}`)
     assert.include(stdout, "batches of 3")
-    assert.include(stdout, "SKIPPED: everything on the emulator. Datastore emulator: there is no file")
     assert.match(stdout, /CHECKED: 6 samples left \d+ events/)
+    assert.include(run("--help").stdout, "--table LIST")
   }, 60_000)
 
-  it("fails where the emulator was asked for and is missing, and where an option is bad", () => {
-    const missing = run("--smoke", "--datastore", "emulator")
-    const bad = run("--datastore", "redis")
+  it(
+    "without an emulator says so and measures the rest, but fails where a table was asked for or an option is bad",
+    () => {
+      const rest = run("--smoke", "--sizes", "3")
+      const missing = run("--smoke", "--table", "batches")
+      const bad = run("--table", "redis")
 
-    assert.strictEqual(missing.status, 1)
-    assert.include(missing.stderr, "Datastore emulator: there is no file")
-    assert.strictEqual(bad.status, 2)
-    assert.include(bad.stderr, "got \"redis\"")
-  }, 60_000)
+      assert.include(rest.stdout, "SKIPPED: everything on the emulator. Datastore emulator: there is no file")
+      assert.include(rest.stdout, "CODEC")
+      assert.strictEqual(missing.status, 1)
+      assert.include(missing.stderr, "Datastore emulator: there is no file")
+      assert.strictEqual(bad.status, 2)
+      assert.include(bad.stderr, "got \"redis\"")
+    },
+    120_000
+  )
 })

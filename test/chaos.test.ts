@@ -90,6 +90,7 @@ const fakeSlot = (name: string, log: Array<string>, tally: () => Tally = emptyTa
   name,
   proxy: {
     host: "",
+    bytes: () => ({ toServer: 0, toClient: 0 }),
     delay: (toServer, toClient) => log.push(`${name} delay ${toServer} ${toClient}`),
     arm: (fault) => {
       log.push(`${name} ${fault}`)

@@ -2,27 +2,20 @@
  * The same work as users write it without this library: one interactive transaction per event, with the plain API of
  * `@google-cloud/datastore`, one after the other.
  */
-import { Datastore, type Key } from "@google-cloud/datastore"
+import type { Datastore, Key } from "@google-cloud/datastore"
 import { Effect } from "effect"
 import { mark, type Sample, since } from "../measure.ts"
-import { addRpc, type Rpcs, rpcsSince } from "../rpcs.ts"
 import { checkTotal, Counter, ticks } from "./counter.ts"
+import { type Address, countRpcs, openClient } from "./plainClient.ts"
 
 /** One sample of `events` transactions on one entity of an emulator, its result checked. */
-export const naive = (address: { readonly host: string; readonly projectId: string }, events: number) =>
+export const naive = (address: Address, events: number): Effect.Effect<Sample> =>
   Effect.promise(() => run(address, events)).pipe(
     Effect.tap(({ total }) => checkTotal("the entity of the plain API", total, events))
   )
 
-const run = async ({ host, projectId }: { readonly host: string; readonly projectId: string }, events: number) => {
-  const rpcs: Rpcs = {}
-  const datastore = new Datastore({
-    projectId,
-    apiEndpoint: host,
-    // Without it the client asks the metadata server first.
-    universeDomain: "googleapis.com",
-    ...countCalls((method) => addRpc(rpcs, method))
-  })
+const run = async (address: Address, events: number): Promise<Sample> => {
+  const { close, datastore, meter } = openClient(address)
   const key = datastore.key([Counter.kind, "naive"])
   const read = async () => {
     const [entity] = await datastore.get(key)
@@ -31,17 +24,18 @@ const run = async ({ host, projectId }: { readonly host: string; readonly projec
   try {
     // Connects.
     await read()
-    const before = { ...rpcs }
+    meter.rpcs.length = meter.reads = 0
     const begin = mark()
     for (const { amount } of ticks(0, events)) {
       // One after the other: at once, they would fight for the lock of the entity.
       await addInTransaction(datastore, key, amount)
     }
     const all = since(begin)
-    const sample: Sample = { events, batches: events, all, rpcs: rpcsSince(rpcs, before), total: await read() }
-    return sample
+    const { deletes, reads, writes } = meter
+    const rpcs = countRpcs(meter.rpcs)
+    return { events, batches: events, all, process: all, rpcs, bill: { reads, writes, deletes }, total: await read() }
   } finally {
-    await clientOf(datastore)?.close()
+    await close()
   }
 }
 
@@ -57,18 +51,3 @@ const addInTransaction = async (datastore: Datastore, key: Key, amount: number):
   })
   await transaction.commit()
 }
-
-/** The option by which the client's gRPC stub reports every call that it makes. */
-const countCalls = (onCall: (method: string) => void): object => ({
-  "grpc.callInvocationTransformer": <Call extends { readonly methodDefinition: { readonly path: string } }>(
-    call: Call
-  ) => {
-    onCall(call.methodDefinition.path.split("/").at(-1)!)
-    return call
-  }
-})
-
-/** The plain API has no `close`, its generated client has. */
-const clientOf = (datastore: Datastore): { readonly close: () => Promise<void> } | undefined =>
-  (datastore as unknown as { readonly clients_: Map<string, { readonly close: () => Promise<void> }> }).clients_
-    .get("DatastoreClient")

@@ -3,7 +3,7 @@ import { Arbitrary, Effect, Schema } from "effect"
 import * as Entity from "../../src/Entity.ts"
 import * as Key from "../../src/Key.ts"
 import { readEntity, UnencodableError, writeEntity } from "../../src/layers/internal/googleEntity.ts"
-import { keyOfEntity, makePartition, type Partition } from "../../src/layers/internal/googleKey.ts"
+import { keyOfEntity, makePartition, noFamily, type Partition } from "../../src/layers/internal/googleKey.ts"
 import { WireReader, WireWriter } from "../../src/layers/internal/protoWire.ts"
 import { encodeWith, messages } from "../utils/scriptedServer.ts"
 
@@ -320,6 +320,33 @@ describe("Google's wire form of entities", () => {
       assert.strictEqual(typeof read === "number" || typeof read === "bigint" ? BigInt(read) : read, value)
       assert.strictEqual(typeof read, Number.isSafeInteger(Number(value)) ? "number" : "bigint")
       assert.isFalse(Object.is(read, -0))
+    }
+  })
+
+  // Must catch: a family that is told by its length alone, or that takes a grandchild for a child.
+  it("keys of one family share their parent, and every key is what was written", () => {
+    const parents = [Key.make("P", "a"), Key.make("P", "b"), Key.make("P", "a", "Item", "x"), Key.make("P", 1)]
+    const children = parents.flatMap((parent) => [Key.child(parent, "Item", "x"), Key.child(parent, "Item", "y")])
+    const keys = [...children, ...parents, ...children.map((one) => Key.child(one, "Other", 7))]
+
+    for (const where of [partition, elsewhere]) {
+      const family = noFamily()
+      const read = keys.map((one) => keyOfEntity(encode(Entity.make(one, {}), where), family)!)
+
+      assert.deepStrictEqual(read.map(String), keys.map(String))
+      const [first, second, third] = Array.from({ length: 3 }, (_, index) => Key.child(parents[0]!, "Item", `${index}`))
+        .map((one) => keyOfEntity(encode(Entity.make(one, {}), where), family)!)
+      assert.strictEqual(third!.parent, second!.parent)
+      assert.strictEqual(first!.parent!.toString(), "P,\"a\"")
+    }
+  })
+
+  it("names that look alike stay apart, however often they are read", () => {
+    const names = ["a1b", "a2b", "a\u00e9b", "a\u00e8b", "x".repeat(40), `${"x".repeat(39)}y`]
+    const entity = Entity.make(key, Object.fromEntries(names.map((name) => [name, name])))
+
+    for (let round = 0; round < 3; round++) {
+      assert.deepStrictEqual(Object.entries(decode(encode(entity)).properties).flat(), names.flatMap((n) => [n, n]))
     }
   })
 

@@ -83,6 +83,36 @@ describe("GoogleDatastore: lookups", () => {
       assert.deepStrictEqual(snapshots.map(({ updateTime }) => updateTime), [micros(1), BigInt(0), micros(3)])
     }))
 
+  it.effect("results in the order of the keys come back with the very keys that were asked for", () =>
+    Effect.gen(function*() {
+      const { backend } = yield* scripted({
+        Lookup: () => ({
+          response: {
+            found: [entityResult(wireKey("K", "a"), "x", 1), entityResult(wireKey("K", "c"), "z", 3)],
+            missing: [missingResult(wireKey("K", "b"), 777)],
+            readTime: timestamp(9)
+          }
+        })
+      })
+
+      const snapshots = yield* backend.lookup([a, b, c])
+
+      assert.deepStrictEqual(snapshots.map(valueOf), ["x", undefined, "z"])
+      for (const [index, key] of [a, b, c].entries()) assert.strictEqual(snapshots[index]!.key, key)
+    }))
+
+  it.effect("a response that says one key twice and another not at all cannot be used", () =>
+    Effect.gen(function*() {
+      const twice = { found: [entityResult(wireKey("K", "a"), "x", 1), entityResult(wireKey("K", "a"), "x", 1)] }
+      const { backend } = yield* scripted({ Lookup: () => ({ response: { ...twice, readTime: timestamp(9) } }) })
+
+      for (const keys of [[a, b], [b, a]]) {
+        const error = yield* Effect.flip(backend.lookup(keys))
+
+        assert.include(error.message, "it said nothing about K,\"b\"")
+      }
+    }))
+
   // One call is one consistent read, so what was deferred is read as of the moment of the rest.
   it.effect("deferred keys are read as of the time of the first response", () =>
     Effect.gen(function*() {

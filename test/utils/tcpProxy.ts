@@ -50,6 +50,8 @@ export interface TcpProxy {
   /** Connections that clients hold. */
   readonly connections: () => number
   readonly underWay: () => UnderWay
+  /** Bytes that were passed on so far, those of HTTP/2 itself included. */
+  readonly bytes: () => { readonly toServer: number; readonly toClient: number }
 }
 
 /** Whether a request is a commit: the only one with an enum, its mode, in field 5. */
@@ -78,6 +80,8 @@ interface State {
   toClientMillis: number
   requests: number
   armed: Array<Pending>
+  toServerBytes: number
+  toClientBytes: number
   readonly connections: Set<Connection>
 }
 
@@ -93,7 +97,15 @@ interface Pending {
 }
 
 const open = async (target: string): Promise<TcpProxy & { readonly close: () => Promise<void> }> => {
-  const state: State = { toServerMillis: 0, toClientMillis: 0, requests: 0, armed: [], connections: new Set() }
+  const state: State = {
+    toServerMillis: 0,
+    toClientMillis: 0,
+    requests: 0,
+    toServerBytes: 0,
+    toClientBytes: 0,
+    armed: [],
+    connections: new Set()
+  }
   const colon = target.lastIndexOf(":")
   const server = createServer((client) => {
     const upstream = connect(Number(target.slice(colon + 1)), target.slice(0, colon))
@@ -115,6 +127,7 @@ const open = async (target: string): Promise<TcpProxy & { readonly close: () => 
     requests: () => state.requests,
     connections: () => Array.from(state.connections).filter((connection) => connection.isHeld()).length,
     underWay: () => sumUnderWay(Array.from(state.connections, (connection) => connection.underWay())),
+    bytes: () => ({ toServer: state.toServerBytes, toClient: state.toClientBytes }),
     close: () => {
       cutAll()
       return new Promise<void>((done) => {
@@ -203,9 +216,11 @@ class Connection {
       socket.on("error", () => {})
     }
     client.on("data", (chunk: Buffer) => {
+      state.toServerBytes += chunk.length
       for (const frame of this.toServer.split(chunk)) this.fromClient(frame)
     })
     upstream.on("data", (chunk: Buffer) => {
+      state.toClientBytes += chunk.length
       for (const frame of this.toClient.split(chunk)) this.fromServer(frame)
     })
     client.on("close", () => {

@@ -52,6 +52,20 @@ export const writeEntity = (writer: WireWriter, field: number, entity: Entity.En
   writer.message(field, mark)
 }
 
+/**
+ * About how many bytes an entity takes in wire form: enough for entities with few properties whose values are strings
+ * and blobs, so that the writer need not grow and copy what it wrote.
+ */
+export const estimateBytes = ({ properties }: Entity.Entity): number => {
+  let bytes = 192
+  for (const name in properties) {
+    const value = properties[name]
+    bytes += 32 + name.length
+    if (typeof value === "string" || value instanceof Uint8Array) bytes += value.length
+  }
+  return bytes
+}
+
 /** Writes properties; `covered` when the path above has no index. */
 const writeProperties = (to: Writing, properties: Entity.Properties, above: string, covered: boolean): void => {
   const names = Object.keys(properties)
@@ -191,7 +205,7 @@ const readProperty = (from: Reading, above: string, into: Record<string, Entity.
   const outer = reader.enter()
   while (reader.next()) {
     if (reader.field === 1) {
-      name = reader.string()
+      name = reader.name()
       continue
     }
     if (reader.field === 2) value = reader.position

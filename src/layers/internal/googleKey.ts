@@ -92,14 +92,52 @@ export const readKeyValue = (reader: WireReader, own: Partition): Key.Key | Fore
   return { projectId, databaseId, namespace, path }
 }
 
-/** The key of an `Entity` message. */
-export const keyOfEntity = (entity: Uint8Array): Key.Key | undefined => {
+/** What was read of the key before: the entities of a response mostly have one parent. */
+export interface Family {
+  parent: Key.Key | undefined
+  /** The bytes of the key up to its last element. */
+  bytes: Uint8Array
+}
+
+/** A family of which nothing is known. */
+export const noFamily = (): Family => ({ parent: undefined, bytes: new Uint8Array(0) })
+
+/** The key of an `Entity` message; keys of one family share the object of their parent. */
+export const keyOfEntity = (entity: Uint8Array, family: Family = noFamily()): Key.Key | undefined => {
   const reader = new WireReader(entity)
   while (reader.next()) {
-    if (reader.field === 1) return readKey(reader)
+    if (reader.field === 1) return readMember(reader, family)
     reader.skip()
   }
   return undefined
+}
+
+const readMember = (reader: WireReader, family: Family): Key.Key => {
+  const begin = reader.position
+  const outer = reader.enter()
+  const start = reader.position
+  let last = start
+  let value = start
+  for (let field = start; reader.next(); field = reader.position) {
+    if (reader.field === 2) {
+      last = field
+      value = reader.position
+    }
+    reader.skip()
+  }
+  if (family.parent !== undefined && last - start === family.bytes.length && reader.sameAt(start, family.bytes)) {
+    reader.seek(value)
+    const { id, kind } = readElement(reader)
+    reader.leave(outer)
+    return Key.childUnsafe(family.parent, kind, id)
+  }
+  reader.leave(outer)
+  reader.seek(begin)
+  const key = readKey(reader)
+  // An element may follow that is no part of the path, such as the partition: it belongs to this family all the same.
+  family.parent = key.parent
+  family.bytes = reader.between(start, last)
+  return key
 }
 
 const toKey = (path: ReadonlyArray<PathElement>): Key.Key => Key.fromPathUnsafe(path as unknown as Key.Key["path"])
@@ -110,7 +148,7 @@ const readElement = (reader: WireReader): PathElement => {
   let id: Key.Id = 0
   const outer = reader.enter()
   while (reader.next()) {
-    if (reader.field === 1) kind = reader.string()
+    if (reader.field === 1) kind = reader.name()
     else if (reader.field === 2) id = reader.integer()
     else if (reader.field === 3) id = reader.string()
     else reader.skip()

@@ -5,7 +5,7 @@
 import type { Bound, Query, Timestamp, Version } from "../../Backend.ts"
 import type { Entity } from "../../Entity.ts"
 import type { Key } from "../../Key.ts"
-import { readTimestamp, writeEntity, writeTimestamp } from "./googleEntity.ts"
+import { estimateBytes, readTimestamp, writeEntity, writeTimestamp } from "./googleEntity.ts"
 import { type Partition, readKey, writeKey } from "./googleKey.ts"
 import { WireReader, WireWriter } from "./protoWire.ts"
 
@@ -98,13 +98,24 @@ export const commitRequest = (
   mutations: ReadonlyArray<WireMutation>,
   transaction: Uint8Array | undefined
 ): Buffer => {
-  const writer = new WireWriter(1_024)
+  const writer = new WireWriter(128 + mutations.reduce((sum, { operation }) => sum + operationBytes(operation), 0))
   if (transaction === undefined) writeReadWrite(writer)
   writeHeader(writer, partition)
   for (let index = mutations.length - 1; index >= 0; index--) writeMutation(writer, mutations[index]!, partition)
   writer.varint(5, transactional)
   if (transaction !== undefined) writer.bytes(1, transaction)
   return writer.finish()
+}
+
+const operationBytes = (operation: WireMutation["operation"]): number => {
+  switch (operation._tag) {
+    case "Unchanged":
+      return 32 + operation.message.length
+    case "Delete":
+      return 192
+    default:
+      return estimateBytes(operation.entity)
+  }
 }
 
 /** `BeginTransactionRequest`. */

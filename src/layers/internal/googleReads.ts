@@ -10,7 +10,7 @@ import { type DatastoreError, Internal, InvalidArgument } from "../../EventboxEr
 import type { Key } from "../../Key.ts"
 import type { Client, Method } from "./googleClient.ts"
 import { isTransient, makeError, type RpcFailure, toError } from "./googleErrors.ts"
-import { keyOfEntity, type Partition } from "./googleKey.ts"
+import { type Family, keyOfEntity, noFamily, type Partition } from "./googleKey.ts"
 import {
   type EntityResult,
   lookupRequest,
@@ -75,9 +75,9 @@ export const lookupWith = <E>(
     while (true) {
       const bytes = yield* send(lookupRequest(partition, pending, reading))
       const response = yield* decode("lookup", () => readLookupResponse(bytes))
-      for (const snapshot of yield* decode("lookup", () => snapshotsOf(response, partition))) {
-        found.set(snapshot.key.toString(), snapshot)
-      }
+      const read = yield* decode("lookup", () => snapshotsOf(response, partition, keys))
+      if (read.ordered !== undefined) return read.ordered
+      for (const snapshot of read.snapshots) found.set(snapshot.key.toString(), snapshot)
       if (response.deferred.length === 0) break
       if (response.deferred.length >= pending.length) return yield* unreadable("lookup", "it deferred every key")
       pending = response.deferred
@@ -95,27 +95,68 @@ export const lookupWith = <E>(
     return snapshots
   })
 
-const snapshotsOf = ({ found, missing }: LookupResponse, partition: Partition): Array<Snapshot> => {
-  const snapshots = found.map((result) => present(result, partition, false))
-  for (const { message, version } of missing) {
-    const key = keyOf(message)
-    snapshots.push(
-      new GoogleSnapshot({ key, version, updateTime: zero, message: undefined, partition, keysOnly: false })
-    )
+/**
+ * The snapshots of a response; in the order of the keys when they make that plain, which servers mostly do: then nothing
+ * has to be looked for.
+ */
+const snapshotsOf = (
+  { found, missing }: LookupResponse,
+  partition: Partition,
+  keys: ReadonlyArray<Key>
+): { readonly snapshots: ReadonlyArray<Snapshot>; readonly ordered: ReadonlyArray<Snapshot> | undefined } => {
+  const family = noFamily()
+  const snapshots: Array<Snapshot> = []
+  const ordered: Array<Snapshot> = []
+  let placed = 0
+  let at = -1
+  /** The key itself where it is asked for, found after the one before. */
+  const next = (message: Uint8Array): Key => {
+    const key = keyOf(message, family)
+    do at++
+    while (at < keys.length && !isSame(keys[at]!, key))
+    return keys[at] ?? key
   }
-  return snapshots
+  const place = (snapshot: Snapshot): void => {
+    snapshots.push(snapshot)
+    if (at >= keys.length) return
+    ordered[at] = snapshot
+    placed++
+  }
+  for (const result of found) place(present(result, next(result.message), partition, false))
+  at = -1
+  for (const { message, version } of missing) {
+    const key = next(message)
+    place(new GoogleSnapshot({ key, version, updateTime: zero, message: undefined, partition, keysOnly: false }))
+  }
+  // A server that said anything twice would have filled fewer places than it took.
+  const isComplete = placed === keys.length && snapshots.length === keys.length && !ordered.includes(undefined as never)
+  return { snapshots, ordered: isComplete && ordered.length === keys.length ? ordered : undefined }
 }
 
-const present = ({ message, updateTime, version }: EntityResult, partition: Partition, keysOnly: boolean): Snapshot => {
-  const key = keyOf(message)
+const isSame = (self: Key, that: Key): boolean => {
+  if (self.path.length !== that.path.length) return false
+  // The last elements differ most.
+  for (let index = self.path.length - 1; index >= 0; index--) {
+    const [one, other] = [self.path[index]!, that.path[index]!]
+    if (one !== other && (one.id !== other.id || one.kind !== other.kind)) return false
+  }
+  return true
+}
+
+const present = (
+  { message, updateTime, version }: EntityResult,
+  key: Key,
+  partition: Partition,
+  keysOnly: boolean
+): Snapshot => {
   if (!keysOnly && (version === zero || updateTime === zero)) {
     throw new Error(`no version or no time of ${key}; only Firestore in Datastore mode reports them`)
   }
   return new GoogleSnapshot({ key, version, updateTime, message, partition, keysOnly })
 }
 
-const keyOf = (message: Uint8Array): Key => {
-  const key = keyOfEntity(message)
+const keyOf = (message: Uint8Array, family: Family): Key => {
+  const key = keyOfEntity(message, family)
   if (key === undefined) throw new Error("an entity without a key")
   return key
 }
@@ -134,6 +175,7 @@ export const runQuery = (connection: Connection, query: Query): Effect.Effect<Qu
       )
     }
     const results: Array<Snapshot> = []
+    const family = noFamily()
     let readTime: Timestamp | undefined
     let cursor: Uint8Array = new Uint8Array(0)
     let size = 0
@@ -143,7 +185,8 @@ export const runQuery = (connection: Connection, query: Query): Effect.Effect<Qu
       const batch = yield* runBatch(connection, query, { cursor, limit: rest })
       yield* decode("query", () => {
         for (const result of batch.results) {
-          results.push(present(result, connection.partition, query.keysOnly === true))
+          const key = keyOf(result.message, family)
+          results.push(present(result, key, connection.partition, query.keysOnly === true))
         }
       })
       if (readTime === undefined || batch.readTime < readTime) readTime = batch.readTime

@@ -28,6 +28,9 @@ const shift32 = BigInt(32)
 /** Strings up to this length are read and written here: for short ASCII that is faster than a call into native code. */
 const shortText = 24
 
+/** From this length on, zeroing the memory of a blob costs more than asking for memory as it is. */
+const largeBlob = 2_048
+
 /**
  * Writes a message from its end to its beginning: the length of a submessage is then known when its prefix is written,
  * so nothing is measured before or moved after. Callers therefore write fields, elements and entries in reverse.
@@ -90,8 +93,10 @@ export class WireWriter {
 
   /** A signed integer of 64 bits, an enum, or a boolean as 0 or 1; a `number` must be a safe integer. */
   varint(field: number, value: number | bigint): void {
-    if (typeof value === "number" && value >= 0) {
-      this.uint(value)
+    // Versions and times are exact as numbers, and arithmetic with a bigint costs ten times as much.
+    const exact = Number(value)
+    if (exact >= 0 && exact <= Number.MAX_SAFE_INTEGER) {
+      this.uint(exact)
     } else {
       const bits = BigInt.asUintN(64, BigInt(value))
       this.split(Number(bits & low28), Number(bits >> shift28))
@@ -154,6 +159,12 @@ const countGroups = (value: number): number => {
 }
 
 /**
+ * Names that were read lately: kinds and properties come again with every entity. A name that is found here costs no
+ * memory, and is a property key that the engine knows.
+ */
+const names: Array<string | undefined> = Array.from({ length: 256 }, () => undefined)
+
+/**
  * Reads a message field by field: `next` moves to the next field, then one method takes its value, or `skip` passes
  * over it.
  */
@@ -196,6 +207,11 @@ export class WireReader {
     return this.buffer.subarray(position, this.at)
   }
 
+  /** What lies between two positions, as a view. */
+  between(from: number, to: number): Buffer {
+    return this.buffer.subarray(from, to)
+  }
+
   /** Enters the submessage that is the value of the field; the result goes to {@link leave}. */
   enter(): number {
     const size = this.length()
@@ -220,10 +236,16 @@ export class WireReader {
   /** The value as bytes of their own. */
   bytes(): Uint8Array {
     const size = this.length()
-    const copy = new Uint8Array(size)
-    for (let index = size <= shortText ? 0 : size; index < size; index++) copy[index] = this.buffer[this.at + index]!
-    if (size > shortText) copy.set(this.buffer.subarray(this.at, this.at + size))
+    const from = this.at
     this.at += size
+    if (size <= shortText) {
+      const copy = new Uint8Array(size)
+      for (let index = 0; index < size; index++) copy[index] = this.buffer[from + index]!
+      return copy
+    }
+    // Memory that is about to be overwritten need not be zeroed.
+    const copy = size < largeBlob ? new Uint8Array(size) : new Uint8Array(Buffer.allocUnsafeSlow(size).buffer)
+    copy.set(this.buffer.subarray(from, this.at))
     return copy
   }
 
@@ -239,6 +261,26 @@ export class WireReader {
       text += String.fromCharCode(byte)
     }
     return text
+  }
+
+  /** A string of which there are few, such as the name of a property. */
+  name(): string {
+    const size = this.length()
+    const start = this.at
+    this.at += size
+    if (size > shortText || size === 0) return this.buffer.toString("utf8", start, this.at)
+    const slot = (size * 37 + this.buffer[start]! * 7 + this.buffer[this.at - 1]!) & 255
+    const known = names[slot]
+    if (known !== undefined && this.holds(start, known, size)) return known
+    return names[slot] = this.buffer.toString("utf8", start, this.at)
+  }
+
+  /** Whether the bytes from a position on are those of the other. */
+  sameAt(position: number, that: Uint8Array): boolean {
+    for (let index = 0; index < that.length; index++) {
+      if (this.buffer[position + index] !== that[index]) return false
+    }
+    return true
   }
 
   double(): number {
@@ -277,6 +319,16 @@ export class WireReader {
       default:
         throw new WireError(`wire type ${this.type} at ${this.at}`)
     }
+  }
+
+  /** Whether so many bytes are the text; never for one that is not ASCII. */
+  private holds(start: number, text: string, size: number): boolean {
+    if (text.length !== size) return false
+    for (let index = 0; index < size; index++) {
+      const byte = this.buffer[start + index]!
+      if (byte > 0x7f || byte !== text.charCodeAt(index)) return false
+    }
+    return true
   }
 
   private expect(type: number): void {

@@ -1,0 +1,243 @@
+/**
+ * One recipient that many send to, and one to sixteen workers.
+ */
+import { Effect, Fiber, Option, type Scope } from "effect"
+import { Eventbox } from "effect-eventbox"
+import * as GoogleDatastore from "effect-eventbox/layers/GoogleDatastore"
+import { type ChildProcess, fork } from "node:child_process"
+import { join } from "node:path"
+import { mark, type Proof, since, type Spread, spreadOf } from "../measure.ts"
+import { nodeArguments } from "../network.ts"
+import { byEffort, freshProject, type Setting, type Table } from "../setting.ts"
+import { formatNumber, formatSpread, formatTable, reportProof } from "../table.ts"
+import { checkMailboxes, Counter, ticks } from "../workloads/counter.ts"
+import { type Drained, drainers } from "../workloads/drainer.ts"
+
+/** Where the workers are: fibers of one process that take turns or do not, or processes with one worker each. */
+const places = ["turns", "fight", "processes"] as const
+
+/** Where the workers are. */
+export type Place = typeof places[number]
+
+/** So many workers at one place. */
+export interface HotRow {
+  readonly place: Place
+  readonly workers: number
+  readonly eventsPerSecond: Spread
+  /** Batches that another worker won, for each one that landed. */
+  readonly contendedPerBatch: Spread
+  readonly batches: Spread
+}
+
+/** What was measured. */
+export interface HotData {
+  readonly rows: ReadonlyArray<HotRow>
+  readonly events: number
+  readonly maxEvents: number
+  readonly senders: number
+  readonly samples: number
+  readonly proof: Proof
+}
+
+interface HotEffort {
+  readonly workers: ReadonlyArray<number>
+  readonly processes: ReadonlyArray<number>
+  readonly events: number
+  readonly maxEvents: number
+  readonly samples: number
+}
+
+const hotEffort = ({ effort, samples }: Setting): HotEffort =>
+  byEffort(effort, {
+    smoke: { workers: [1, 2], processes: [2], events: 40, maxEvents: 10, samples: 1 },
+    ordinary: {
+      workers: [1, 2, 4, 8, 16],
+      processes: [1, 2, 4, 8],
+      events: 2_000,
+      maxEvents: 50,
+      samples: samples ?? 3
+    },
+    full: {
+      workers: [1, 2, 4, 8, 16],
+      processes: [1, 2, 4, 8, 16],
+      events: 8_000,
+      maxEvents: 100,
+      samples: samples ?? 5
+    }
+  })
+
+/** Senders at a time, each with ten events in a commit. */
+const senders = 16
+const eventsPerEmit = 10
+
+interface Sample {
+  readonly seconds: number
+  readonly drained: Drained
+}
+
+const measure = (setting: Setting): Effect.Effect<HotData, unknown, Scope.Scope> =>
+  Effect.gen(function*() {
+    const effort = hotEffort(setting)
+    const cases = places.flatMap((place) =>
+      (place === "processes" ? effort.processes : effort.workers).map((workers) => ({ place, workers }))
+    )
+    const samples = new Map(cases.map((each) => [each, [] as Array<Sample>]))
+    let proof: Proof = { samples: 0, count: 0, sum: 0 }
+    for (let round = 0; round < effort.samples; round++) {
+      for (let turn = 0; turn < cases.length; turn++) {
+        const each = cases[(round + turn) % cases.length]!
+        const { sample, total } = yield* Effect.scoped(measureCase(setting.emulatorHost, each, effort))
+        samples.get(each)!.push(sample)
+        proof = { samples: proof.samples + 1, count: proof.count + total.count, sum: proof.sum + total.sum }
+      }
+    }
+    return {
+      rows: cases.map((each) => {
+        const found = samples.get(each)!
+        return {
+          place: each.place,
+          workers: each.workers,
+          eventsPerSecond: spreadOf(found.map(({ seconds }) => effort.events / seconds)),
+          contendedPerBatch: spreadOf(found.map(({ drained }) => drained.contended / drained.batches)),
+          batches: spreadOf(found.map(({ drained }) => drained.batches))
+        }
+      }),
+      events: effort.events,
+      maxEvents: effort.maxEvents,
+      senders,
+      samples: effort.samples,
+      proof
+    }
+  })
+
+/** Half of the events are there when the workers start, and half come while they work. */
+const measureCase = (
+  host: string,
+  { place, workers }: { readonly place: Place; readonly workers: number },
+  { events, maxEvents }: HotEffort
+) =>
+  Effect.gen(function*() {
+    const projectId = freshProject()
+    const recipient = Counter.recipient("hot")
+    const values = ticks(0, events)
+    const emitted = (from: number, to: number) =>
+      Effect.forEach(
+        Array.from({ length: Math.ceil((to - from) / eventsPerEmit) }, (_, index) => from + index * eventsPerEmit),
+        (at) => Eventbox.emitAll(Counter, recipient, values.slice(at, Math.min(to, at + eventsPerEmit))),
+        { concurrency: senders, discard: true }
+      )
+    const counted = Effect.map(
+      Effect.flatMap(Counter, (counter) => counter.loadState(recipient)),
+      ({ state }) => state.count
+    )
+    return yield* Effect.gen(function*() {
+      yield* emitted(0, events / 2)
+      const team = place === "processes" ? yield* forkTeam(host, projectId, workers, maxEvents) : undefined
+      const begin = mark()
+      const sending = yield* Effect.forkChild(emitted(events / 2, events))
+      const isDone = Effect.map(Effect.orDie(counted), (count) => count >= events)
+      const context = yield* Effect.context<Counter>()
+      const done = Effect.provideContext(isDone as Effect.Effect<boolean>, context)
+      const drained = team === undefined
+        ? yield* drainers({ recipient, workers, maxEvents, manner: place === "fight" ? "fight" : "turns", done })
+        : yield* team.drain(done)
+      const seconds = since(begin).wallMicros / 1e6
+      yield* Fiber.join(sending)
+      return { sample: { seconds, drained }, total: yield* checkMailboxes([recipient], events) }
+    }).pipe(Effect.provide([Counter.layer, GoogleDatastore.layer({ emulatorHost: host, projectId })]))
+  })
+
+/** Processes that are connected and wait. */
+const forkTeam = (host: string, projectId: string, workers: number, maxEvents: number) =>
+  Effect.gen(function*() {
+    const script = join(import.meta.dirname, "../drainProcess.ts")
+    const team = yield* Effect.acquireRelease(
+      Effect.sync(() =>
+        Array.from(
+          { length: workers },
+          () => fork(script, [host, projectId, "hot", String(maxEvents)], { execArgv: [...nodeArguments] })
+        )
+      ),
+      (children) =>
+        Effect.sync(() => {
+          for (const child of children) child.kill()
+        })
+    )
+    yield* Effect.promise(() => Promise.all(team.map((child) => nextMessage(child))))
+    return {
+      drain: (done: Effect.Effect<boolean>) =>
+        Effect.gen(function*() {
+          for (const child of team) child.send("start")
+          while (!(yield* done)) yield* Effect.sleep(5)
+          const results = Promise.all(team.map((child) => nextMessage(child)))
+          for (const child of team) child.send("end")
+          const all = (yield* Effect.promise(() => results)) as ReadonlyArray<Drained>
+          return all.reduce((sum, each) => ({
+            batches: sum.batches + each.batches,
+            contended: sum.contended + each.contended,
+            idle: sum.idle + each.idle
+          }))
+        })
+    }
+  })
+
+const nextMessage = (child: ChildProcess): Promise<unknown> =>
+  new Promise((done, fail) => {
+    const gone = (code: number | null) => fail(new Error(`a worker of the benchmark ended with code ${code}`))
+    child.once("exit", gone)
+    child.once("message", (message) => {
+      child.off("exit", gone)
+      done(message)
+    })
+  })
+
+const names = {
+  turns: "fibers, taking turns",
+  fight: "fibers, each for itself",
+  processes: "processes"
+} as const
+
+const report = ({ events, maxEvents, proof, rows, samples, senders: count }: HotData): string =>
+  [
+    `${samples} samples each, in turn; median (least..greatest)`,
+    formatTable(
+      ["WORKERS", "", "events/s", "to the first row", "lost races per batch", "batches"],
+      rows.map((row) => [
+        names[row.place],
+        formatNumber(row.workers),
+        formatSpread(row.eventsPerSecond),
+        `x ${formatNumber(row.eventsPerSecond.median / firstOf(rows, row.place).eventsPerSecond.median)}`,
+        formatSpread(row.contendedPerBatch),
+        formatSpread(row.batches)
+      ])
+    ),
+    [
+      `${
+        formatNumber(events)
+      } events for one recipient on the emulator, half of them there at the start, half emitted by ${count} senders during`,
+      `the work; batches of at most ${formatNumber(maxEvents)}. Until the last event is counted.`,
+      "fibers, taking turns: `Eventbox.process` in one process. each for itself: `processBatch`, again after 5 to 25 ms when",
+      "it lost. processes: one worker with `Eventbox.process` each; all share the cores with the emulator."
+    ].join("\n"),
+    reportProof(proof)
+  ].join("\n\n")
+
+const firstOf = (rows: ReadonlyArray<HotRow>, place: Place): HotRow =>
+  Option.getOrThrow(Option.fromNullishOr(rows.find((row) => row.place === place)))
+
+const losses = ({ rows }: HotData): ReadonlyArray<string> =>
+  rows.filter((row) => row.eventsPerSecond.median < 0.8 * firstOf(rows, row.place).eventsPerSecond.median).map((row) =>
+    `a hot recipient, ${row.workers} ${names[row.place]}: x ${
+      formatNumber(row.eventsPerSecond.median / firstOf(rows, row.place).eventsPerSecond.median)
+    } of the throughput of the first row`
+  )
+
+/** The table. */
+export const hot: Table<HotData> = {
+  name: "hot",
+  question: "What do more workers do for one hot recipient?",
+  needsEmulator: true,
+  measure,
+  report,
+  losses
+}

@@ -1,0 +1,228 @@
+/**
+ * How many round trips a batch takes on the clock, not in theory: with a delay on the way to the emulator, and with the
+ * same batches without it, so that the emulator's own time can be told apart.
+ */
+import { Effect, Exit, Layer, Scope } from "effect"
+import { type Datastore, Eventbox } from "effect-eventbox"
+import { Recorder } from "effect-eventbox/testing"
+import { mark, type Proof, since, type Spread, spreadOf } from "../measure.ts"
+import { makeNetwork } from "../network.ts"
+import { byEffort, openEmulator, type Setting, type Table } from "../setting.ts"
+import { formatNumber, formatSpread, formatTable, reportProof } from "../table.ts"
+import { checkMailboxes, Counter, ticks } from "../workloads/counter.ts"
+
+/** Delay of each way. */
+const delayMillis = 10
+
+/** Batches of one size. */
+export interface RoundTripsRow {
+  readonly batchSize: number
+  /** From the call of `processBatch` to its result, with the delay. */
+  readonly millis: Spread
+  /** The same without it. */
+  readonly withoutMillis: Spread
+  readonly batches: number
+}
+
+/** How a series of batches went together. */
+export interface OverlapData {
+  readonly batches: number
+  readonly batchSize: number
+  /** `drain` of all, with the delay. */
+  readonly drainMillis: number
+  /** The same batches, each begun only when the deletes of the one before were done. */
+  readonly oneByOneMillis: number
+  /** Background deletes that were under way while the next batch listed. */
+  readonly overlapping: number
+}
+
+/** What was measured. */
+export interface RoundTripsData {
+  readonly rows: ReadonlyArray<RoundTripsRow>
+  /** One lookup of one key, with and without the delay. */
+  readonly lookupMillis: Spread
+  readonly lookupWithoutMillis: Spread
+  readonly overlap: OverlapData
+  readonly proof: Proof
+}
+
+const measure = (setting: Setting): Effect.Effect<RoundTripsData, unknown, Scope.Scope> =>
+  Effect.gen(function*() {
+    const network = yield* makeNetwork(setting.emulatorHost)
+    const count = byEffort(setting.effort, { smoke: 3, ordinary: 100, full: 200 })
+    const rows: Array<RoundTripsRow> = []
+    const sizes = setting.sizes.filter((size) => size <= 100)
+    const proof = { samples: 0, count: 0, sum: 0 }
+    let lookups = { with: spreadOf([0]), without: spreadOf([0]) }
+    for (const batchSize of sizes) {
+      const series = yield* measureSeries(network, batchSize, count)
+      rows.push({ batchSize, millis: spreadOf(series.millis), withoutMillis: spreadOf(series.without), batches: count })
+      lookups = { with: spreadOf(series.lookups), without: spreadOf(series.lookupsWithout) }
+      proof.samples++
+      proof.count += series.total.count
+      proof.sum += series.total.sum
+    }
+    const batches = byEffort(setting.effort, { smoke: 3, ordinary: 20, full: 50 })
+    yield* network.delay(delayMillis)
+    const overlap = yield* measureOverlap(network.host, batches)
+    return { rows, lookupMillis: lookups.with, lookupWithoutMillis: lookups.without, overlap, proof }
+  })
+
+/** How long an effect takes, in ms. */
+const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
+  Effect.suspend(() => {
+    const begin = mark()
+    return Effect.map(effect, () => since(begin).wallMicros / 1_000)
+  })
+
+/** Batches of one recipient in one process: with the delay and without it in turn, and a lookup beside each. */
+const measureSeries = (
+  network: Effect.Success<ReturnType<typeof makeNetwork>>,
+  batchSize: number,
+  count: number
+) =>
+  Effect.gen(function*() {
+    const { layer } = yield* openEmulator(network.host)
+    const recipient = Counter.recipient(`series-${batchSize}`)
+    const found = {
+      millis: [] as Array<number>,
+      without: [] as Array<number>,
+      lookups: [] as Array<number>,
+      lookupsWithout: [] as Array<number>
+    }
+    let emitted = 0
+    const look = Effect.flatMap(Counter, (counter) => counter.loadState(Counter.recipient("nobody")))
+    const one = (delay: number, into: { readonly batch: Array<number>; readonly lookup: Array<number> }) =>
+      Effect.gen(function*() {
+        yield* network.delay(delay)
+        yield* Eventbox.emitAll(Counter, recipient, ticks(emitted, batchSize))
+        emitted += batchSize
+        into.batch.push(yield* timed(Eventbox.processBatch(Counter, recipient, { maxEvents: batchSize })))
+        // The deletes of this batch are not to be seen in the time of the lookup.
+        yield* Effect.sleep(3 * delay + 20)
+        into.lookup.push(yield* timed(look))
+      })
+    const work = Effect.gen(function*() {
+      // The first batch of a process connects, compiles and finds no tombstones.
+      yield* one(0, { batch: [], lookup: [] })
+      for (let round = 0; round < count; round++) {
+        yield* one(delayMillis, { batch: found.millis, lookup: found.lookups })
+        yield* one(0, { batch: found.without, lookup: found.lookupsWithout })
+      }
+      return yield* checkMailboxes([recipient], emitted)
+    })
+    const total = yield* Effect.provide(work, [layer, Counter.layer])
+    return { ...found, total }
+  })
+
+/** The same backlog drained at once, and batch by batch with a wait for the deletes of each. */
+const measureOverlap = (host: string, batches: number): Effect.Effect<OverlapData, unknown> =>
+  Effect.gen(function*() {
+    const batchSize = 10
+    const recipient = Counter.recipient("drained")
+    const events = ticks(0, batches * batchSize)
+    const fresh = Effect.map(openEmulator(host), ({ layer }) => Recorder.layer.pipe(Layer.provide(layer)))
+    const drained = Effect.gen(function*() {
+      const recorder = yield* Recorder.Recorder
+      yield* Eventbox.emitAll(Counter, recipient, events)
+      yield* recorder.reset
+      const begin = mark()
+      yield* Eventbox.drain(Counter, recipient, { maxEvents: batchSize })
+      const drainMillis = since(begin).wallMicros / 1_000
+      const { operations } = yield* recorder.report
+      return { drainMillis, overlapping: countOverlaps(operations) }
+    })
+    const { drainMillis, overlapping } = yield* Effect.provide(drained, [yield* fresh, Counter.layer])
+    const alone = Effect.gen(function*() {
+      const { layer } = yield* openEmulator(host)
+      const emitted = Eventbox.emitAll(Counter, recipient, events)
+      yield* Effect.provide(emitted, [layer, Counter.layer])
+      let millis = 0
+      const batch = Eventbox.processBatch(Counter, recipient, { maxEvents: batchSize })
+      for (let index = 0; index <= batches; index++) millis += yield* timeWithDeletes(layer, batch)
+      return millis
+    })
+    return { batches, batchSize, drainMillis, oneByOneMillis: yield* alone, overlapping }
+  })
+
+/** How long an effect takes with all its background work, on a connection of its own that is open before. */
+const timeWithDeletes = <A, E, E2>(
+  layer: Layer.Layer<Datastore.Datastore, E2>,
+  effect: Effect.Effect<A, E, Counter | Datastore.Datastore>
+): Effect.Effect<number, unknown> =>
+  Effect.gen(function*() {
+    const scope = yield* Scope.make()
+    const context = yield* Scope.provide(Layer.build(Layer.merge(Layer.fresh(layer), Counter.layer)), scope)
+    const look = Effect.flatMap(Counter, (counter) => counter.loadState(Counter.recipient("nobody")))
+    yield* Effect.provideContext(look, context)
+    const begin = mark()
+    yield* Effect.provideContext(effect, context)
+    // Closing waits for the deletes.
+    yield* Scope.close(scope, Exit.void)
+    return since(begin).wallMicros / 1_000
+  })
+
+const isDelete = ({ call }: Recorder.Operation): boolean =>
+  call.operation === "commit" && call.request.mutations.every(({ _tag }) => _tag === "Delete")
+
+const countOverlaps = (operations: ReadonlyArray<Recorder.Operation>): number => {
+  const queries = operations.filter(({ call }) => call.operation === "query")
+  return operations.filter(isDelete).filter(({ end, start }) =>
+    queries.some((query) => query.start > start && query.start < end)
+  ).length
+}
+
+const roundTrip = 2 * delayMillis
+
+const report = ({ lookupMillis, lookupWithoutMillis, overlap, proof, rows }: RoundTripsData): string =>
+  [
+    formatTable(
+      [
+        "processBatch",
+        "batches",
+        `ms with ${delayMillis} ms each way`,
+        "round trips",
+        "ms without",
+        "round trips, less that"
+      ],
+      rows.map(({ batches, batchSize, millis, withoutMillis }) => [
+        `${formatNumber(batchSize)} events`,
+        formatNumber(batches),
+        formatSpread(millis),
+        (millis.median / roundTrip).toFixed(2),
+        formatSpread(withoutMillis),
+        ((millis.median - withoutMillis.median) / roundTrip).toFixed(2)
+      ])
+    ),
+    [
+      `round trips: the median of ms divided by ${roundTrip}. A single lookup, for comparison, takes ` +
+      `${formatSpread(lookupMillis)} ms, and`,
+      `${
+        formatSpread(lookupWithoutMillis)
+      } ms without the delay. The delay is added by a proxy in another process, whose timers are up to`,
+      "1 ms late each way. The first batch of the process is left out."
+    ].join("\n"),
+    `drain of ${overlap.batches} batches of ${overlap.batchSize}: ${
+      formatNumber(overlap.drainMillis)
+    } ms; the same batches, each waiting for its ` +
+    `deletes: ${formatNumber(overlap.oneByOneMillis)} ms (x ${
+      formatNumber(overlap.oneByOneMillis / overlap.drainMillis)
+    }).\n` +
+    `In the drain ${overlap.overlapping} deletes were under way when the next batch sent its query.`,
+    reportProof(proof)
+  ].join("\n\n")
+
+const losses = ({ rows }: RoundTripsData): ReadonlyArray<string> =>
+  rows.filter(({ millis }) => millis.median / roundTrip > 2.3).map(({ batchSize, millis }) =>
+    `a batch of ${formatNumber(batchSize)} takes ${(millis.median / roundTrip).toFixed(2)} round trips, wanted are 2.3`
+  )
+
+/** The table. */
+export const roundTrips: Table<RoundTripsData> = {
+  name: "round-trips",
+  question: "How many round trips does a batch take on the clock?",
+  needsEmulator: true,
+  measure,
+  report,
+  losses
+}

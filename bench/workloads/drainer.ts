@@ -1,0 +1,68 @@
+/**
+ * Workers of one recipient: each processes batches until the entity has counted all events.
+ */
+import { Effect, Exit, Ref } from "effect"
+import { Eventbox, type EventboxError, type Processor } from "effect-eventbox"
+import { Counter } from "./counter.ts"
+
+/** What workers did. */
+export interface Drained {
+  /** Batches that landed. */
+  readonly batches: number
+  /** Batches that another worker won. */
+  readonly contended: number
+  /** Batches that found nothing to do. */
+  readonly idle: number
+}
+
+/** How the workers of a process go about it: taking turns, as `process` does, or each for itself. */
+export type Manner = "turns" | "fight"
+
+/** Runs workers until `done`, which they ask after each batch that found nothing. */
+export const drainers = (options: {
+  readonly recipient: Processor.Recipient<Counter>
+  readonly workers: number
+  readonly maxEvents: number
+  readonly manner: Manner
+  readonly done: Effect.Effect<boolean>
+}) =>
+  Effect.gen(function*() {
+    const { done, manner, maxEvents, recipient, workers } = options
+    const counted = yield* Ref.make<Drained>({ batches: 0, contended: 0, idle: 0 })
+    const add = (what: Partial<Drained>) =>
+      Ref.update(counted, (before) => ({
+        batches: before.batches + (what.batches ?? 0),
+        contended: before.contended + (what.contended ?? 0),
+        idle: before.idle + (what.idle ?? 0)
+      }))
+    const batch = manner === "turns"
+      ? Effect.flatMap(Eventbox.process(Counter, recipient, { maxEvents }), ({ batches, retries }) =>
+        Effect.as(add({ batches, contended: retries, idle: batches === 0 ? 1 : 0 }), batches))
+      : Eventbox.processBatch(Counter, recipient, { maxEvents }).pipe(
+        Effect.flatMap(({ transitions }) =>
+          Effect.as(add(transitions > 0 ? { batches: 1 } : { idle: 1 }), transitions)
+        )
+      )
+    const attempt = Effect.catchTag(
+      batch,
+      "ContentionError",
+      (_: EventboxError.ContentionError) => Effect.andThen(add({ contended: 1 }), pause)
+    )
+    const worker = Effect.gen(function*() {
+      while (true) {
+        if ((yield* attempt) === 0 && (yield* done)) return
+      }
+    })
+    const exit = yield* Effect.exit(Effect.forEach(Array.from({ length: workers }), () => worker, {
+      concurrency: "unbounded",
+      discard: true
+    }))
+    if (Exit.isFailure(exit)) return yield* Effect.failCause(exit.cause)
+    return yield* Ref.get(counted)
+  })
+
+/** A jittered pause, as a caller of `processBatch` is told to make one. */
+const pause = Effect.flatMap(
+  Effect.sync(() => 5 + 20 * Math.random()),
+  (millis) => Effect.as(Effect.sleep(millis), 1)
+)
