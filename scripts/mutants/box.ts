@@ -275,7 +275,7 @@ const cycles: ReadonlyArray<Mutant> = [
     name: "list-moves-the-position",
     file: "src/Eventbox.ts",
     what: "Listing all events does not move where batches go on.",
-    find: "{ maxItems: allItems, cursor: { after: undefined } }",
+    find: "{ ...everything, cursor: { after: undefined } }",
     replace: "{ maxItems: 2 }",
     tests: ["test/Eventbox.emit.test.ts"]
   },
@@ -315,8 +315,8 @@ const cycles: ReadonlyArray<Mutant> = [
     name: "drain-ends-early",
     file: "src/Eventbox.ts",
     what: "A drain makes another pass after one that did something.",
-    find: "if (reachedEnd && idle)",
-    replace: "if (reachedEnd)",
+    find: "reachedEnd && idle",
+    replace: "reachedEnd",
     tests: ["test/Eventbox.process.test.ts"]
   },
   {

@@ -8,8 +8,8 @@ const popping: ReadonlyArray<Mutant> = [
     name: "tombstone-skipped",
     file: "src/DsSet.ts",
     what: "Each popped id gets a tombstone (P3).",
-    find: "makePop(token, atMillis, popped)",
-    replace: "makePop(token, atMillis, Array.from(popped).slice(1))",
+    find: "makePop(token, atMillis, op.popped)",
+    replace: "makePop(token, atMillis, Array.from(op.popped).slice(1))",
     tests: ["test/DsSet.test.ts"]
   },
   {
@@ -64,8 +64,8 @@ const popping: ReadonlyArray<Mutant> = [
     name: "items-deleted-before-the-commit",
     file: "src/DsSet.ts",
     what: "Popped items are deleted after the commit, and not at all when it fails (P1).",
-    find: "transaction.afterCommit.push(deletePopped(datastore, op))",
-    replace: "yield* deletePopped(datastore, op)",
+    find: ", deletePopped(datastore, op))",
+    replace: ")\n      yield* deletePopped(datastore, op)",
     tests: ["test/DsSet.test.ts"]
   },
   {
@@ -147,16 +147,16 @@ const erasing: ReadonlyArray<Mutant> = [
     name: "coverage-ignored",
     file: "src/DsSet.ts",
     what: "A tombstone outside of the range that the listing read stays (E4).",
-    find: "present.has(id) || !Tombstones.isCovered(listing.covered, id)",
-    replace: "present.has(id)",
+    find: ".has(id) || !Tombstones.isCovered(covered, id)",
+    replace: ".has(id)",
     tests: ["test/DsSet.test.ts"]
   },
   {
     name: "presence-ignored",
     file: "src/DsSet.ts",
     what: "A tombstone whose item is still stored stays (E4).",
-    find: "present.has(id) || !Tombstones.isCovered(listing.covered, id)",
-    replace: "!Tombstones.isCovered(listing.covered, id)",
+    find: "(stored ??= new Set(present)).has(id) || !Tombstones",
+    replace: "stored === undefined && present.length >= 0 && !Tombstones",
     tests: ["test/DsSet.test.ts"]
   },
   {
@@ -179,8 +179,8 @@ const erasing: ReadonlyArray<Mutant> = [
     name: "truncated-page-covers-all",
     file: "src/internal/listing.ts",
     what: "A page that was cut off covers the range up to its last key only (E4).",
-    find: "upTo: page.reachedEnd ? undefined : ",
-    replace: "upTo: page.result.results.length > 0 ? undefined : ",
+    find: "const upTo = page.reachedEnd ? undefined : ",
+    replace: "const upTo = page.result.results.length > 0 ? undefined : ",
     tests: ["test/DsSet.test.ts"]
   },
   {
@@ -193,7 +193,7 @@ const erasing: ReadonlyArray<Mutant> = [
   },
   {
     name: "case-of-a-uuid-lost",
-    file: "src/internal/tombstones.ts",
+    file: "src/internal/bytes.ts",
     what: "Only what comes back as it was is stored as 16 bytes: a UUID in upper case is text.",
     find: "[0-9a-f]{12}$/",
     replace: "[0-9a-f]{12}$/i",
@@ -201,7 +201,7 @@ const erasing: ReadonlyArray<Mutant> = [
   },
   {
     name: "byte-order-mark-lost",
-    file: "src/internal/tombstones.ts",
+    file: "src/internal/bytes.ts",
     what: "An id that begins with a byte order mark keeps it.",
     find: `"utf-8", { ignoreBOM: true }`,
     replace: `"utf-8"`,
@@ -311,8 +311,8 @@ const listing: ReadonlyArray<Mutant> = [
     name: "no-room-for-deleting",
     file: "src/DsSet.ts",
     what: "A listing asks for as many more items as are being deleted, so one query is enough.",
-    find: "maxItems + deleting.size",
-    replace: "maxItems",
+    find: "options.room) + deleting.size",
+    replace: "options.room)",
     tests: ["test/DsSet.listing.test.ts"]
   },
   {
@@ -445,8 +445,8 @@ const outcomes: ReadonlyArray<Mutant> = [
     name: "fence-without-a-token",
     file: "src/internal/outcome.ts",
     what: "A fence changes the head, or the late commit still finds it as it expects it.",
-    find: "[...pops, mark]",
-    replace: "pops",
+    find: "[...tombstones.pops, mark]",
+    replace: "tombstones.pops",
     tests: ["test/DsSet.outcome.test.ts"]
   },
   {
@@ -461,7 +461,7 @@ const outcomes: ReadonlyArray<Mutant> = [
     name: "fence-forgets-tombstones",
     file: "src/internal/outcome.ts",
     what: "A fence keeps the tombstones that are in the head.",
-    find: "[...pops, mark]",
+    find: "[...tombstones.pops, mark]",
     replace: "[mark]",
     tests: ["test/DsSet.outcome.test.ts"]
   },
@@ -493,8 +493,8 @@ const outcomes: ReadonlyArray<Mutant> = [
     name: "token-not-looked-for",
     file: "src/internal/outcome.ts",
     what: "A commit whose token is in the head has landed.",
-    find: "pop.token === token",
-    replace: "pop.token === undefined",
+    find: "tokenOf(pop) === token",
+    replace: "tokenOf(pop) === undefined",
     tests: ["test/DsSet.outcome.test.ts"]
   },
   {

@@ -40,20 +40,17 @@ export const findOutcome = (options: {
 
 const attempt = (options: Parameters<typeof findOutcome>[0], number: number): Effect.Effect<Outcome> =>
   Effect.gen(function*() {
-    const { datastore, giveUpAtMillis, head } = options
+    const { giveUpAtMillis, head } = options
     const again = number >= maxAttempts ? Effect.succeed<Outcome>("Unknown") : Effect.andThen(
       Effect.flatMap(Random.nextBetween(0.5, 1.5), (jitter) => Effect.sleep(100 * 2 ** (number - 1) * jitter)),
       attempt(options, number + 1)
     )
-    const read = yield* Effect.result(datastore.backend.lookup([head.key]))
-    // A read that took long may show a head from which the token has been erased.
+    const read = yield* Effect.result(look(options))
+    // Reads that took long may show a head or a directory from which the token has been erased.
     if ((yield* Clock.currentTimeMillis) > giveUpAtMillis) return "Unknown"
     if (read._tag === "Failure") return yield* again
-    const now = read.success[0]!
-    const found = yield* Effect.result(hasToken(options, now))
-    if ((yield* Clock.currentTimeMillis) > giveUpAtMillis) return "Unknown"
-    if (found._tag === "Failure") return yield* again
-    if (found.success) return "Landed"
+    const { isThere, now } = read.success
+    if (isThere) return "Landed"
     if (!sameSnapshot(now, head)) return "Lost"
     const fenced = yield* Effect.result(fence(options))
     if (fenced._tag === "Success") return "Fenced"
@@ -62,13 +59,15 @@ const attempt = (options: Parameters<typeof findOutcome>[0], number: number): Ef
     return readOn && number === 1 ? yield* attempt(options, number + 1) : yield* again
   })
 
-/** Whether the token is in the head or in a page that is younger than what the commit expected. */
-const hasToken = ({ datastore, parent, tombstones, token }: Parameters<typeof findOutcome>[0], now: Snapshot) =>
+/** Reads the head, and whether the token is there or in a page that is younger than what the commit expected. */
+const look = ({ datastore, head, parent, tombstones, token }: Parameters<typeof findOutcome>[0]) =>
   Effect.gen(function*() {
-    const head = readHead(now)
-    if (head === undefined || isAmong(token, head.pops)) return head !== undefined
-    const younger = head.pages.filter(({ number }) => number >= tombstones.next)
-    return (yield* loadPages(datastore, parent, younger)).some(({ pops }) => isAmong(token, pops))
+    const now = (yield* datastore.backend.lookup([head.key]))[0]!
+    const found = readHead(now)
+    if (found === undefined) return { now, isThere: false }
+    if (isAmong(token, found.pops)) return { now, isThere: true }
+    const younger = found.pages.filter(({ number }) => number >= tombstones.next)
+    return { now, isThere: (yield* loadPages(datastore, parent, younger)).some(({ pops }) => isAmong(token, pops)) }
   })
 
 const isAmong = (token: string, pops: ReadonlyArray<Pop>): boolean => pops.some((pop) => tokenOf(pop) === token)
