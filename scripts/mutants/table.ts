@@ -1,7 +1,7 @@
 /**
  * The mutants of this library, and which tests are left out when none of those that a mutant names kills it.
  *
- * To add one: put it into the table of its area (`set.ts`, `transactions.ts`, `box.ts`, `backends.ts`).
+ * To add one: put it into the table of its area (`set.ts`, `pages.ts`, `transactions.ts`, `box.ts`, `backends.ts`).
  *
  * - `name` says what is wrong, `what` which rule is broken, in a sentence that a person reads when it survives.
  * - `find` occurs exactly once in `file`. Take the shortest piece that does: it then lives through changes around it.
@@ -16,11 +16,18 @@
 import { backendMutants } from "./backends.ts"
 import { boxMutants } from "./box.ts"
 import type { Mutant } from "./mutant.ts"
+import { pageMutants } from "./pages.ts"
 import { setMutants } from "./set.ts"
 import { transactionMutants } from "./transactions.ts"
 
 /** All mutants, from the set to the databases. */
-export const mutants: ReadonlyArray<Mutant> = [...setMutants, ...transactionMutants, ...boxMutants, ...backendMutants]
+export const mutants: ReadonlyArray<Mutant> = [
+  ...setMutants,
+  ...pageMutants,
+  ...transactionMutants,
+  ...boxMutants,
+  ...backendMutants
+]
 
 /** Tests that take too long to be run for each mutant that the tests named by it let live. */
 export const longTests: ReadonlyArray<string> = [

@@ -1,0 +1,280 @@
+/**
+ * Faults of the pages of tombstones, and of the sizes of batches.
+ */
+import type { Mutant } from "./mutant.ts"
+
+/** Faults of pages and sizes. */
+export const pageMutants: ReadonlyArray<Mutant> = [
+  {
+    name: "page-deleted-with-its-items",
+    file: "src/internal/livePages.ts",
+    what: "A page is deleted only after its items were seen to be gone (E4).",
+    find: "!seen.mayHit(page) && isWithin(covered, page)",
+    replace: "isWithin(covered, page)",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "page-deleted-out-of-sight",
+    file: "src/internal/livePages.ts",
+    what: "A page is deleted only when the listing looked where its items were (E4).",
+    find: "!seen.mayHit(page) && isWithin(covered, page)",
+    replace: "!seen.mayHit(page)",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "page-deleted-at-the-end-of-its-time",
+    file: "src/internal/livePages.ts",
+    what: "A page lives until all of it has expired, the last moment included.",
+    find: "newestAtMillis < expiredBefore",
+    replace: "newestAtMillis <= expiredBefore",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "page-age-by-its-oldest",
+    file: "src/internal/pages.ts",
+    what: "A page is as old as the newest of its pops.",
+    find: "Math.max(newestAtMillis, pop.atMillis)",
+    replace: "newestAtMillis === 0 ? pop.atMillis : Math.min(newestAtMillis, pop.atMillis)",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "gone-stays-gone",
+    file: "src/internal/livePages.ts",
+    what: "An id that was added again after it was seen to be gone is not gone (E4).",
+    find: "for (const id of present) if (all.has(id)) left.add(id)",
+    replace: "",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "unseen-outside-of-the-listing",
+    file: "src/internal/livePages.ts",
+    what: "What a listing did not cover it has not seen to be gone (E4).",
+    find: "!stored.has(id) && Tombstones.isCovered(covered, id)",
+    replace: "!stored.has(id)",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "all-pages-in-one-commit",
+    file: "src/internal/livePages.ts",
+    what: "One pop deletes at most 200 pages.",
+    find: "if (gone.size === maxGone) return gone",
+    replace: "",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "page-not-checked",
+    file: "src/internal/livePages.ts",
+    what: "A page that is not what the head says is refused.",
+    find: "|| checkOf(bytes) !== check",
+    replace: "",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "page-remembered-by-number-alone",
+    file: "src/internal/setMemory.ts",
+    what: "A remembered page counts only if its check is that of the head.",
+    find: "known?.check === check ? known : undefined",
+    replace: "known",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "pages-not-asked",
+    file: "src/internal/listing.ts",
+    what: "An id whose tombstone is in a page is hidden (P3).",
+    find: "...loaded.flatMap(({ pops }) => pops), ",
+    replace: "",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "other-ids-not-in-pages",
+    file: "src/internal/pages.ts",
+    what: "Ids that are not UUIDs may be in a page that holds such.",
+    find: "hasOthers && page.hasOthers",
+    replace: "false",
+    tests: ["test/internal/pages.test.ts"]
+  },
+  {
+    name: "last-time-of-a-page-left-out",
+    file: "src/internal/pages.ts",
+    what: "A page may hold ids of its greatest time.",
+    find: "first <= page.times.to",
+    replace: "first < page.times.to",
+    tests: ["test/internal/pages.test.ts"]
+  },
+  {
+    name: "first-time-of-a-page-left-out",
+    file: "src/internal/pages.ts",
+    what: "A page may hold ids of its least time.",
+    find: "times[middle]! < least",
+    replace: "times[middle]! <= least",
+    tests: ["test/internal/pages.test.ts"]
+  },
+  {
+    name: "page-within-a-range-too-soon",
+    file: "src/internal/pages.ts",
+    what: "A page lies within a range only if its last id does (E4).",
+    find: "upTo === undefined || greatest !== undefined && compareUtf8(greatest, upTo) <= 0",
+    replace: "true",
+    tests: ["test/internal/pages.test.ts"]
+  },
+  {
+    name: "page-not-written",
+    file: "src/DsSet.ts",
+    what: "Pops that leave the head land in a page, in the same commit (E3).",
+    find: "...written.map(({ bytes, page }): Mutation",
+    replace: "...written.slice(1).map(({ bytes, page }): Mutation",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "dead-pages-stay",
+    file: "src/DsSet.ts",
+    what: "A page that nobody needs any more is deleted by the pop that forgets it.",
+    find: "...erased.map((number): Mutation",
+    replace: "...erased.slice(1).map((number): Mutation",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "moved-pops-forgotten",
+    file: "src/internal/nextHead.ts",
+    what: "What leaves the head goes to a page, all of it (P3).",
+    find: "pops: pops.slice(from) },",
+    replace: "pops: [] },",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "head-without-end",
+    file: "src/internal/nextHead.ts",
+    what: "A head above its limit moves its pops to a page.",
+    find: "Tombstones.encodedSize(pops) <= Math.max(maxHeadBytes - directory.bytes.length, keptBytes)",
+    replace: "pops.length > 0",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "page-too-large",
+    file: "src/internal/nextHead.ts",
+    what: "Pages stay below 900 KiB (E8).",
+    find: "if (size + pop.bytes.length > maxPageBytes) close()",
+    replace: "",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "page-number-used-again",
+    file: "src/internal/nextHead.ts",
+    what: "The number of a page is never used again.",
+    find: "before.next + written.length",
+    replace: "before.next",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "merged-pages-stay",
+    file: "src/internal/nextHead.ts",
+    what: "Pages that were merged are deleted in the same commit.",
+    find: "...merged.map(({ number }) => number)]",
+    replace: "]",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "merged-pops-forgotten",
+    file: "src/internal/nextHead.ts",
+    what: "A merged page holds all that its parts held (P3).",
+    find: "...merged.flatMap((one) => one.pops), ",
+    replace: "",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "never-merged",
+    file: "src/internal/nextHead.ts",
+    what: "Small pages are merged once the head is half full of what it knows of them.",
+    find: "directory.bytes.length > maxHeadBytes / 2 ?",
+    replace: "pops.length < 0 ?",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "token-of-the-youngest-page-missed",
+    file: "src/internal/outcome.ts",
+    what: "A lost commit is looked for in the very page that it would have written (P5).",
+    find: "number >= tombstones.next",
+    replace: "number > tombstones.next",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "fence-forgets-pages",
+    file: "src/internal/outcome.ts",
+    what: "A fence keeps what the head knows of pages.",
+    find: "...tombstones, pops: [",
+    replace: "bytes: new Uint8Array(0), pages: [], next: 1, pops: [",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
+    name: "pages-without-bound",
+    file: "src/internal/setMemory.ts",
+    what: "A layer remembers 64 MiB of pages at most.",
+    find: "all.pageBytes <= maxPageBytes ||",
+    replace: "all.pageBytes >= 0 ||",
+    tests: ["test/internal/setMemory.test.ts"]
+  },
+  {
+    name: "batch-bytes-ignored",
+    file: "src/internal/listing.ts",
+    what: "The events of a batch have no more bytes than it may take.",
+    find: "&& bytes + item.value.length <= options.room.bytes",
+    replace: "",
+    tests: ["test/Eventbox.batchSize.test.ts"]
+  },
+  {
+    name: "large-event-never-taken",
+    file: "src/internal/listing.ts",
+    what: "An event above `maxBytes` is taken, alone.",
+    find: "view.items.length === 0 ||",
+    replace: "view.items.length < 0 ||",
+    tests: ["test/Eventbox.batchSize.test.ts"]
+  },
+  {
+    name: "size-not-learnt",
+    file: "src/internal/listing.ts",
+    what: "What a listing asks for follows the sizes that were seen.",
+    find: "Math.ceil(bytes / Math.max(1, expected))",
+    replace: "items",
+    tests: ["test/Eventbox.batchSize.test.ts"]
+  },
+  {
+    name: "cut-off-answer-is-the-end",
+    file: "src/internal/listing.ts",
+    what: "An answer that ended because of its bytes is not the end of the set.",
+    find: "&& result.isCutOff !== true",
+    replace: "",
+    tests: ["test/Eventbox.batchSize.test.ts"]
+  },
+  {
+    name: "contention-teaches-nothing",
+    file: "src/Eventbox.ts",
+    what: "An adaptive batch is halved by contention.",
+    find: "learn(size, \"Contended\")",
+    replace: "Effect.void",
+    tests: ["test/Eventbox.batchSize.test.ts"]
+  },
+  {
+    name: "slow-batch-teaches-nothing",
+    file: "src/internal/batchSize.ts",
+    what: "An adaptive batch is halved by one that was slow.",
+    find: "|| course.millis > bounds.slowMillis",
+    replace: "",
+    tests: ["test/Eventbox.batchSize.test.ts"]
+  },
+  {
+    name: "below-the-least-size",
+    file: "src/internal/batchSize.ts",
+    what: "An adaptive batch is not smaller than `minEvents`.",
+    find: "Math.max(bounds.minEvents, Math.floor(size / 2))",
+    replace: "Math.floor(size / 2)",
+    tests: ["test/Eventbox.batchSize.test.ts"]
+  },
+  {
+    name: "skip-waits",
+    file: "src/internal/keyedLock.ts",
+    what: "Who skips a busy recipient returns at once.",
+    find: "whenBusy === \"skip\"",
+    replace: "whenBusy !== \"skip\" && whenBusy !== \"wait\"",
+    tests: ["test/Eventbox.batchSize.test.ts"]
+  }
+]
