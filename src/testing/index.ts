@@ -21,6 +21,13 @@ export * as Explore from "./Explore.ts"
 export * as Faulty from "./Faulty.ts"
 
 /**
+ * Laws that a processor must keep, checked over generated events and interleavings.
+ *
+ * @since 0.1.0
+ */
+export * as ProcessorLaws from "./ProcessorLaws.ts"
+
+/**
  * A record of what a program asks of its database.
  *
  * @since 0.1.0
