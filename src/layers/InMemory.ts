@@ -202,7 +202,8 @@ export const diff = (before: StoreSnapshot, after: StoreSnapshot): ReadonlyArray
 }
 
 /**
- * How {@link formatDiff} and {@link formatEntities} show the value of a property, where it is not `undefined`.
+ * How {@link formatDiff}, {@link formatEntity} and {@link formatEntities} show the value of a property, where it is not
+ * `undefined`.
  *
  * @category models
  * @since 0.1.0
@@ -231,6 +232,15 @@ export const formatDiff = (changes: ReadonlyArray<Change>, show?: ShowProperty):
       }
     }
   }).join("\n")
+
+/**
+ * One entity as text: key and properties.
+ *
+ * @category inspection
+ * @since 0.1.0
+ */
+export const formatEntity = (entity: Entity.Entity, show?: ShowProperty): string =>
+  `${entity.key} ${showRecord(entity, show)}`
 
 /**
  * Entities as text, one line each: key, version, time of the last change in microseconds, properties.
