@@ -57,7 +57,10 @@ export interface Store {
   readonly dump: Effect.Effect<string>
   /** Remembers everything: entities, versions, the server clock. O(entities). */
   readonly snapshot: Effect.Effect<StoreSnapshot>
-  /** Goes back to what was saved, here or in another store; versions and times then repeat. O(entities). */
+  /**
+   * Goes back to what was saved, here or in another store; versions and times then repeat. What a `Datastore` over this
+   * store remembers, such as where a truncated listing ended, stays. O(entities).
+   */
   readonly restore: (snapshot: StoreSnapshot) => Effect.Effect<void>
 }
 

@@ -218,6 +218,26 @@ describe("ProcessorLaws", () => {
     120_000
   )
 
+  it.effect(
+    "Garbage: a choice that depends on the state loses events when another batch lands in between",
+    () =>
+      Effect.gen(function*() {
+        const box = makeBox(
+          Schema.Int,
+          0,
+          keeping(
+            (event, events, count) => alike(event, events).at(count % 2 === 0 ? 0 : -1) === event,
+            (count, kept) => count + kept.length
+          )
+        )
+        const { detail, law } = yield* violation(box)
+
+        assert.strictEqual(law, "Garbage")
+        assert.match(detail.join("\n"), /meanwhile worker 2 .*, and commits\nmeanwhile worker 3 .*, and stops before/)
+      }),
+    120_000
+  )
+
   it.effect("Batch: an event that is not in the batch, and one that is used twice", () =>
     Effect.gen(function*() {
       const stranger = yield* violation(makeBox(Schema.Int, 0, (events, state) =>
