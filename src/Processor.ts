@@ -185,6 +185,8 @@ export interface ServiceClass<in out Self, in out Id extends string, in out S, i
 {
   /** Datastore kind of the recipients. */
   readonly kind: string
+  /** The schema of the events: tests make events from it. @internal */
+  readonly eventSchema: Schema.Codec<A, any>
   /** How events are stored: JSON text of the event schema, as bytes. @internal */
   readonly eventCodec: PayloadCodec<A>
   /** How `entity` stores the state: JSON text. @internal */
@@ -334,6 +336,7 @@ export const Service = <Self = never>() =>
   const stateCodec = Schema.fromJsonString(Schema.toCodecJson(options.state)) as Schema.Codec<S["Type"], string>
   return Object.assign(Base, {
     kind: options.kind,
+    eventSchema: options.event,
     eventCodec: makePayloadCodec(options.event),
     stateCodec,
     recipient: (idOrKey: Key.Id | Key.Key, monitoringString?: string) =>

@@ -6,6 +6,9 @@ import { root, runProgram } from "./utils/program.ts"
 const folder = join(root, "examples")
 const examples = readdirSync(folder).filter((name) => /^\d\d-.*\.ts$/.test(name)).toSorted()
 
+/** Checking laws takes some seconds, and more on a busy machine. */
+const timeoutMillis = 90_000
+
 /** What an example says it prints: the rest of its `// Output:` line, or the comment lines that follow to the end. */
 const expectedOutput = (source: string): string | undefined => {
   const found = /^\/\/ Output:(.*)\n((?:\/\/.*\n)*)$/m.exec(source)
@@ -31,12 +34,12 @@ describe("examples", () => {
     const expected = expectedOutput(readFileSync(join(folder, name), "utf8"))
     assert.isDefined(expected, "the example ends in no // Output: comment")
 
-    const { code, stderr, stdout } = await runProgram(`examples/${name}`)
+    const { code, stderr, stdout } = await runProgram(`examples/${name}`, [], { timeoutMillis })
 
     assert.strictEqual(stderr, "")
     assert.strictEqual(stdout.trim(), expected)
     assert.strictEqual(code, 0)
-  })
+  }, timeoutMillis + 5_000)
 
   it("the README begins with the region of 00-readme.ts", () => {
     const shown = regionOf(readFileSync(join(folder, "00-readme.ts"), "utf8"), "readme")

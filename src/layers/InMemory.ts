@@ -32,7 +32,8 @@ import { SortedRows } from "./internal/sortedRows.ts"
 const maxCommitBytes = 10 * 1024 * 1024
 
 /**
- * What a store held at one moment, for {@link Store.restore}; immutable, and usable any number of times.
+ * What a store held at one moment, for {@link Store.restore}, {@link entitiesOf} and {@link diff}; immutable, and
+ * usable any number of times.
  *
  * @category models
  * @since 0.1.0
@@ -56,9 +57,30 @@ export interface Store {
   readonly dump: Effect.Effect<string>
   /** Remembers everything: entities, versions, the server clock. O(entities). */
   readonly snapshot: Effect.Effect<StoreSnapshot>
-  /** Goes back to what was saved, here or in another store; versions and times then repeat. O(entities). */
+  /**
+   * Goes back to what was saved, here or in another store; versions and times then repeat. What a `Datastore` over this
+   * store remembers, such as where a truncated listing ended, stays. O(entities).
+   */
   readonly restore: (snapshot: StoreSnapshot) => Effect.Effect<void>
 }
+
+/**
+ * What became of one entity between two snapshots.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Change =
+  | { readonly _tag: "Inserted"; readonly key: Key.Key; readonly after: Entity.Entity }
+  | { readonly _tag: "Deleted"; readonly key: Key.Key; readonly before: Entity.Entity }
+  /** `properties` names those with another value or another index flag, in the order of their names. */
+  | {
+    readonly _tag: "Changed"
+    readonly key: Key.Key
+    readonly before: Entity.Entity
+    readonly after: Entity.Entity
+    readonly properties: ReadonlyArray<string>
+  }
 
 /**
  * The store behind {@link layerControlled}.
@@ -104,7 +126,7 @@ export const makeStore: Effect.Effect<Store> = Effect.sync(() => {
       limits: { commitBytes: maxCommitBytes }
     },
     size: Effect.sync(() => state.rows.size),
-    dump: Effect.sync(() => dump(state)),
+    dump: Effect.sync(() => formatEntities(sortedRows(state).map((row) => present(row, false)))),
     snapshot: Effect.sync(() => state.copy() as unknown as StoreSnapshot),
     restore: (snapshot) =>
       Effect.sync(() => {
@@ -120,6 +142,119 @@ export const makeStore: Effect.Effect<Store> = Effect.sync(() => {
  * @since 0.1.0
  */
 export const makeBackend: Effect.Effect<Backend.Backend> = Effect.map(makeStore, (store) => store.backend)
+
+/**
+ * The entities of a snapshot, in key order, with their versions and the times of their last changes. O(entities).
+ *
+ * @category inspection
+ * @since 0.1.0
+ */
+export const entitiesOf = (snapshot: StoreSnapshot): ReadonlyArray<Backend.Snapshot> =>
+  sortedRows(snapshot as unknown as State).map((row) => present(row, false))
+
+/**
+ * What became of the entities between two snapshots, in key order.
+ *
+ * **Details**
+ *
+ * Compares what is stored, not how it came to be: an entity that was deleted and written again as it was is no change.
+ * O(entities).
+ *
+ * **Example** (What one batch wrote)
+ *
+ * ```ts
+ * import { Datastore, Entity, Key } from "effect-eventbox"
+ * import * as InMemory from "effect-eventbox/layers/InMemory"
+ * import { Effect } from "effect"
+ *
+ * const counter = Key.make("Counter", "c1")
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* InMemory.InMemory
+ *   yield* Datastore.put([Entity.make(counter, { n: 1, name: "visits" })])
+ *   const before = yield* store.snapshot
+ *   yield* Datastore.put([Entity.make(counter, { n: 2, name: "visits" })])
+ *   yield* Datastore.put([Entity.make(Key.make("Log", 7), { of: "c1" })])
+ *   console.log(InMemory.formatDiff(InMemory.diff(before, yield* store.snapshot)))
+ * })
+ *
+ * await Effect.runPromise(Effect.provide(program, InMemory.layerControlled))
+ * // Output:
+ * // changed  Counter,"c1"  n: 1 → 2
+ * // inserted Log,7  {of: "c1"}
+ * ```
+ *
+ * @category inspection
+ * @since 0.1.0
+ */
+export const diff = (before: StoreSnapshot, after: StoreSnapshot): ReadonlyArray<Change> => {
+  const [old, now] = [before as unknown as State, after as unknown as State]
+  const keys = new Map<string, Key.Key>()
+  for (const { rows } of [old, now]) for (const [id, { key }] of rows) keys.set(id, key)
+  const changes: Array<Change> = []
+  for (const [id, key] of keys) {
+    const [was, is] = [old.rows.get(id)?.entity, now.rows.get(id)?.entity]
+    if (was === undefined) changes.push({ _tag: "Inserted", key, after: copyEntity(is!) })
+    else if (is === undefined) changes.push({ _tag: "Deleted", key, before: copyEntity(was) })
+    else if (!sameEntity(was, is)) {
+      const properties = changedProperties(was, is)
+      changes.push({ _tag: "Changed", key, before: copyEntity(was), after: copyEntity(is), properties })
+    }
+  }
+  return changes.toSorted((self, that) => Key.Order(self.key, that.key))
+}
+
+/**
+ * How {@link formatDiff}, {@link formatEntity} and {@link formatEntities} show the value of a property, where it is not
+ * `undefined`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ShowProperty = (entity: Entity.Entity, property: string) => string | undefined
+
+/**
+ * Changes as text, one line each; a changed entity with the properties that changed.
+ *
+ * @see `StoreDump` in `effect-eventbox/testing` for text in which what the library stores can be read
+ *
+ * @category inspection
+ * @since 0.1.0
+ */
+export const formatDiff = (changes: ReadonlyArray<Change>, show?: ShowProperty): string =>
+  changes.map((change) => {
+    switch (change._tag) {
+      case "Inserted":
+        return `inserted ${change.key}  ${showRecord(change.after, show)}`
+      case "Deleted":
+        return `deleted  ${change.key}  ${showRecord(change.before, show)}`
+      case "Changed": {
+        const { after, before, key, properties } = change
+        const parts = properties.map((name) => showChange(before, after, name, show))
+        return `changed  ${key}  ${parts.join(", ")}`
+      }
+    }
+  }).join("\n")
+
+/**
+ * One entity as text: key and properties.
+ *
+ * @category inspection
+ * @since 0.1.0
+ */
+export const formatEntity = (entity: Entity.Entity, show?: ShowProperty): string =>
+  `${entity.key} ${showRecord(entity, show)}`
+
+/**
+ * Entities as text, one line each: key, version, time of the last change in microseconds, properties.
+ *
+ * @category inspection
+ * @since 0.1.0
+ */
+export const formatEntities = (entities: ReadonlyArray<Backend.Snapshot>, show?: ShowProperty): string =>
+  entities.flatMap(({ entity, key, updateTime, version }) =>
+    Option.isNone(entity) ? [] : [`${key} v${version} @${updateTime} ${showRecord(entity.value, show)}`]
+  ).join("\n")
 
 /**
  * Provides `Datastore` with an empty store.
@@ -393,23 +528,51 @@ const sameValueFlags = (self: Flags, that: Flags, value: Entity.Value, path: str
     ? sameFlags(self, that, value, path)
     : Entity.isUnindexed(self, path) === Entity.isUnindexed(that, path)
 
-const dump = (state: State): string =>
-  Array.from(state.rows.values())
-    .toSorted((a, b) => Key.Order(a.key, b.key))
-    .map(({ entity, key, updateTime, version }) => `${key} v${version} @${updateTime} ${show(entity.properties)}`)
-    .join("\n")
+const sortedRows = (state: State): ReadonlyArray<Row> =>
+  Array.from(state.rows.values()).toSorted((self, that) => Key.Order(self.key, that.key))
 
-const show = (value: Entity.Value): string => {
+const changedProperties = (before: Entity.Entity, after: Entity.Entity): ReadonlyArray<string> =>
+  Array.from(new Set([...Object.keys(before.properties), ...Object.keys(after.properties)])).toSorted().filter(
+    (name) => !sameEntity(onlyProperty(before, name), onlyProperty(after, name))
+  )
+
+const onlyProperty = ({ key, properties, unindexed }: Entity.Entity, name: string): Entity.Entity => ({
+  key,
+  properties: Object.hasOwn(properties, name) ? { [name]: properties[name]! } : {},
+  unindexed
+})
+
+const showProperty = (entity: Entity.Entity, name: string, show?: ShowProperty): string =>
+  Object.hasOwn(entity.properties, name)
+    ? show?.(entity, name) ?? showValue(entity.properties[name]!)
+    : "absent"
+
+const showRecord = (entity: Entity.Entity, show?: ShowProperty): string =>
+  `{${Object.keys(entity.properties).map((name) => `${name}: ${showProperty(entity, name, show)}`).join(", ")}}`
+
+const showChange = (before: Entity.Entity, after: Entity.Entity, name: string, show?: ShowProperty): string => {
+  const [was, is] = [showProperty(before, name, show), showProperty(after, name, show)]
+  if (was !== is) return `${name}: ${was} → ${is}`
+  const flag = (entity: Entity.Entity) => Entity.isUnindexed(entity.unindexed, name) ? "not indexed" : "indexed"
+  return flag(before) === flag(after) ? `${name}: changed in a part not shown` : `${name}: now ${flag(after)}`
+}
+
+/**
+ * A value as text, long blobs shortened.
+ *
+ * @internal
+ */
+export const showValue = (value: Entity.Value): string => {
   if (typeof value === "bigint") return `${value}n`
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value)
   if (typeof value !== "object" || value === null) return JSON.stringify(value)
   if (value instanceof Uint8Array) return `blob(${value.length}) ${showBytes(value)}`
-  if (value instanceof Entity.Double) return `double(${show(value.value)})`
+  if (value instanceof Entity.Double) return `double(${showValue(value.value)})`
   if (value instanceof Entity.TimestampValue) return `timestamp(${value.micros})`
   if (value instanceof Entity.Opaque) return `opaque(${value.kind})`
-  if (Array.isArray(value)) return `[${value.map(show).join(", ")}]`
+  if (Array.isArray(value)) return `[${value.map(showValue).join(", ")}]`
   if (!Entity.isRecord(value)) return String(value)
-  return `{${Object.keys(value).map((name) => `${name}: ${show(value[name]!)}`).join(", ")}}`
+  return `{${Object.keys(value).map((name) => `${name}: ${showValue(value[name]!)}`).join(", ")}}`
 }
 
 /** The start of a blob: as text when it is printable, in hexadecimal otherwise. */

@@ -1,5 +1,6 @@
 /**
- * What tests of programs with eventbox need: every interleaving, databases with faults, databases that record.
+ * What tests of programs with eventbox need: every interleaving, laws of processors, databases with faults, databases
+ * that record, and looks at what waits and what is stored.
  *
  * The conformance suite of backends is apart, in `effect-eventbox/testing/DatastoreSuite`, because it imports vitest.
  *
@@ -21,8 +22,29 @@ export * as Explore from "./Explore.ts"
 export * as Faulty from "./Faulty.ts"
 
 /**
+ * Assertions on events that wait.
+ *
+ * @since 0.1.0
+ */
+export * as Outstanding from "./Outstanding.ts"
+
+/**
+ * Laws that a processor must keep, checked over generated events and interleavings.
+ *
+ * @since 0.1.0
+ */
+export * as ProcessorLaws from "./ProcessorLaws.ts"
+
+/**
  * A record of what a program asks of its database.
  *
  * @since 0.1.0
  */
 export * as Recorder from "./Recorder.ts"
+
+/**
+ * A store in memory as text.
+ *
+ * @since 0.1.0
+ */
+export * as StoreDump from "./StoreDump.ts"

@@ -281,6 +281,63 @@ describe("InMemory store", () => {
       )
     }))
 
+  it.effect("a snapshot lists its entities in key order, and keeps them whatever happens to the store", () =>
+    Effect.gen(function*() {
+      const store = yield* InMemory.makeStore
+      yield* write(store, leaf("b", 1), leaf("a", new Uint8Array([1])))
+      const snapshot = yield* store.snapshot
+      const read = () =>
+        InMemory.entitiesOf(snapshot).map(({ entity, key, version }) =>
+          [key.id, Option.getOrThrow(entity).properties["value"], version] as const
+        )
+      const first = read()
+      ;(first[0]![1] as Uint8Array)[0] = 9
+      yield* store.backend.commit({ mutations: [{ _tag: "Delete", key: key("b") }], expected: [] })
+
+      assert.deepStrictEqual(read(), [["a", new Uint8Array([1]), 1n], ["b", 1, 1n]])
+    }))
+
+  it.effect("diff tells what was inserted, changed and deleted, and which properties changed", () =>
+    Effect.gen(function*() {
+      const store = yield* InMemory.makeStore
+      const rich = (properties: Entity.Properties, unindexed: ReadonlyArray<string> = []) =>
+        Entity.make(key("rich"), properties, { unindexed })
+      yield* write(store, leaf("gone", "x"), leaf("same", 1), rich({ a: 1, b: "b", blob: new Uint8Array(70), d: 4 }))
+      const before = yield* store.snapshot
+      const blob = new Uint8Array(70)
+      blob[69] = 1
+      yield* store.backend.commit({
+        mutations: [
+          { _tag: "Delete", key: key("gone") },
+          upsert(leaf("new", null)),
+          upsert(leaf("same", 1n)),
+          upsert(rich({ a: 1, b: "c", blob, c: [1], d: 4 }, ["d"]))
+        ],
+        expected: []
+      })
+      const after = yield* store.snapshot
+
+      const changes = InMemory.diff(before, after)
+
+      assert.deepStrictEqual(
+        changes.map((change) => [change._tag, change.key.id, change._tag === "Changed" ? change.properties : []]),
+        [["Deleted", "gone", []], ["Inserted", "new", []], ["Changed", "rich", ["b", "blob", "c", "d"]]]
+      )
+      assert.strictEqual(
+        InMemory.formatDiff(changes),
+        [
+          `deleted  Root,1/Leaf,"gone"  {value: "x"}`,
+          `inserted Root,1/Leaf,"new"  {value: null}`,
+          `changed  Root,1/Leaf,"rich"  b: "b" → "c", blob: changed in a part not shown, c: absent → [1], d: now not indexed`
+        ].join("\n")
+      )
+      assert.strictEqual(
+        InMemory.formatDiff(changes.slice(0, 1), (entity, name) => `${String(entity.key.id)}'s ${name}`),
+        `deleted  Root,1/Leaf,"gone"  {value: gone's value}`
+      )
+      assert.deepStrictEqual(InMemory.diff(after, after), [])
+    }))
+
   it.effect("two Datastore services over one store see each other's writes", () =>
     Effect.gen(function*() {
       const { backend } = yield* InMemory.makeStore
