@@ -16,7 +16,10 @@ export interface Slot {
   readonly tally: () => Tally
   /** Processes that were started here. */
   readonly starts: () => number
-  /** What the process that is here now has done: batches tried, or a quarter for each emit; looks at accounts count less. */
+  /**
+   * What the process that is here now has done: batches tried, or a quarter for each emit; looks at accounts count
+   * less.
+   */
   readonly workDone: () => number
   /** Kills the process, and resolves when it is gone; another one is started after the pause. */
   readonly kill: (pauseMillis: number) => Promise<void>
