@@ -1,6 +1,6 @@
 /**
- * The network of the benchmark, in a process of its own: neither its CPU nor its turns are those of what is measured. Its
- * argument is the host that it leads to.
+ * The network of the benchmark, in a process of its own: neither its CPU nor its turns are those of what is measured.
+ * Its argument is the host that it leads to.
  */
 import { Effect, Scope } from "effect"
 import { makeTcpProxy } from "../test/utils/tcpProxy.ts"

@@ -31,9 +31,9 @@ export interface Axis {
   readonly ticks?: ReadonlyArray<number>
 }
 
-const panelWidth = 400
+const panelWidth = 420
 const panelHeight = 320
-const margin = { left: 62, right: 104, top: 44, bottom: 50 }
+const margin = { left: 76, right: 100, top: 44, bottom: 50 }
 const inner = { width: panelWidth - margin.left - margin.right, height: panelHeight - margin.top - margin.bottom }
 
 const style = `

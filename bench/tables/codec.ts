@@ -57,10 +57,10 @@ const compare = async (
   samples: number,
   { effort }: Setting
 ): Promise<CodecRow> => {
-  // The clock of CPU time has steps of up to 4 ms: a sample must be long, and large loads are long by themselves.
+  // As many calls as make a sample that is long beside the collections of garbage.
   const repeats = effort === "smoke"
     ? 1
-    : Math.max(1, Math.round(20_000 / load.items / (load.payloadBytes > 1_000 ? 4 : 1)))
+    : Math.max(1, Math.round(4_000 / load.items / (load.payloadBytes > 1_000 ? 4 : 1)))
   const found = { library: [] as Array<number>, plain: [] as Array<number> }
   const contestants = [["library", library], ["plain", plain]] as const
   for (let round = -2; round < samples; round++) {

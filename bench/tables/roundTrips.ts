@@ -14,6 +14,9 @@ import { checkMailboxes, Counter, ticks } from "../workloads/counter.ts"
 /** Delay of each way. */
 const delayMillis = 10
 
+/** The delay at which the time of everything else is small. */
+const slowDelayMillis = 100
+
 /** Batches of one size. */
 export interface RoundTripsRow {
   readonly batchSize: number
@@ -22,6 +25,8 @@ export interface RoundTripsRow {
   /** The same without it. */
   readonly withoutMillis: Spread
   readonly batches: number
+  /** The same over a network so slow that nothing but round trips is seen. */
+  readonly slowMillis: Spread
 }
 
 /** How a series of batches went together. */
@@ -50,13 +55,20 @@ const measure = (setting: Setting): Effect.Effect<RoundTripsData, unknown, Scope
   Effect.gen(function*() {
     const network = yield* makeNetwork(setting.emulatorHost)
     const count = byEffort(setting.effort, { smoke: 3, ordinary: 100, full: 200 })
+    const slow = byEffort(setting.effort, { smoke: 2, ordinary: 10, full: 30 })
     const rows: Array<RoundTripsRow> = []
     const sizes = setting.sizes.filter((size) => size <= 100)
     const proof = { samples: 0, count: 0, sum: 0 }
     let lookups = { with: spreadOf([0]), without: spreadOf([0]) }
     for (const batchSize of sizes) {
-      const series = yield* measureSeries(network, batchSize, count)
-      rows.push({ batchSize, millis: spreadOf(series.millis), withoutMillis: spreadOf(series.without), batches: count })
+      const series = yield* measureSeries(network, batchSize, { count, slow })
+      rows.push({
+        batchSize,
+        millis: spreadOf(series.millis),
+        withoutMillis: spreadOf(series.without),
+        batches: count,
+        slowMillis: spreadOf(series.slow)
+      })
       lookups = { with: spreadOf(series.lookups), without: spreadOf(series.lookupsWithout) }
       proof.samples++
       proof.count += series.total.count
@@ -79,7 +91,7 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E
 const measureSeries = (
   network: Effect.Success<ReturnType<typeof makeNetwork>>,
   batchSize: number,
-  count: number
+  { count, slow }: { readonly count: number; readonly slow: number }
 ) =>
   Effect.gen(function*() {
     const { layer } = yield* openEmulator(network.host)
@@ -87,6 +99,7 @@ const measureSeries = (
     const found = {
       millis: [] as Array<number>,
       without: [] as Array<number>,
+      slow: [] as Array<number>,
       lookups: [] as Array<number>,
       lookupsWithout: [] as Array<number>
     }
@@ -109,6 +122,8 @@ const measureSeries = (
         yield* one(delayMillis, { batch: found.millis, lookup: found.lookups })
         yield* one(0, { batch: found.without, lookup: found.lookupsWithout })
       }
+      for (let round = 0; round < slow; round++) yield* one(slowDelayMillis, { batch: found.slow, lookup: [] })
+      yield* network.delay(0)
       return yield* checkMailboxes([recipient], emitted)
     })
     const total = yield* Effect.provide(work, [layer, Counter.layer])
@@ -174,43 +189,57 @@ const countOverlaps = (operations: ReadonlyArray<Recorder.Operation>): number =>
 
 const roundTrip = 2 * delayMillis
 
-const report = ({ lookupMillis, lookupWithoutMillis, overlap, proof, rows }: RoundTripsData): string =>
-  [
+const trips = (millis: number, delay: number): string => (millis / (2 * delay)).toFixed(2)
+
+const report = (data: RoundTripsData): string => {
+  const { lookupMillis, lookupWithoutMillis, overlap, proof, rows } = data
+  return [
     formatTable(
       [
-        "processBatch",
+        "PROCESSBATCH",
         "batches",
         `ms with ${delayMillis} ms each way`,
         "round trips",
         "ms without",
-        "round trips, less that"
+        "less that",
+        `ms with ${slowDelayMillis}`,
+        "round trips"
       ],
-      rows.map(({ batches, batchSize, millis, withoutMillis }) => [
+      rows.map(({ batches, batchSize, millis, slowMillis, withoutMillis }) => [
         `${formatNumber(batchSize)} events`,
         formatNumber(batches),
         formatSpread(millis),
-        (millis.median / roundTrip).toFixed(2),
+        trips(millis.median, delayMillis),
         formatSpread(withoutMillis),
-        ((millis.median - withoutMillis.median) / roundTrip).toFixed(2)
+        trips(millis.median - withoutMillis.median, delayMillis),
+        formatSpread(slowMillis),
+        trips(slowMillis.median, slowDelayMillis)
       ])
     ),
     [
-      `round trips: the median of ms divided by ${roundTrip}. A single lookup, for comparison, takes ` +
-      `${formatSpread(lookupMillis)} ms, and`,
-      `${
+      "round trips: the median of ms divided by the delay there and back; less that: without what the same batches take",
+      `without a delay. With ${slowDelayMillis} ms on each way little is seen but round trips. A single lookup takes`,
+      `${formatSpread(lookupMillis)} ms with ${delayMillis} ms each way, and ${
         formatSpread(lookupWithoutMillis)
-      } ms without the delay. The delay is added by a proxy in another process, whose timers are up to`,
-      "1 ms late each way. The first batch of the process is left out."
+      } ms without.`,
+      "The delay is added by a proxy in another process, whose timers are up to 1 ms late each way. The first batch of the",
+      "process is left out."
     ].join("\n"),
-    `drain of ${overlap.batches} batches of ${overlap.batchSize}: ${
-      formatNumber(overlap.drainMillis)
-    } ms; the same batches, each waiting for its ` +
-    `deletes: ${formatNumber(overlap.oneByOneMillis)} ms (x ${
-      formatNumber(overlap.oneByOneMillis / overlap.drainMillis)
-    }).\n` +
-    `In the drain ${overlap.overlapping} deletes were under way when the next batch sent its query.`,
+    reportOverlap(overlap),
     reportProof(proof)
   ].join("\n\n")
+}
+
+const reportOverlap = ({ batches, batchSize, drainMillis, oneByOneMillis, overlapping }: OverlapData): string =>
+  [
+    `drain of ${batches} batches of ${batchSize}: ${
+      formatNumber(drainMillis)
+    } ms; the same batches, each waiting for its deletes:`,
+    `${formatNumber(oneByOneMillis)} ms (x ${
+      formatNumber(oneByOneMillis / drainMillis)
+    }). In the drain ${overlapping} deletes were`,
+    "under way when the next batch sent its query."
+  ].join("\n")
 
 const losses = ({ rows }: RoundTripsData): ReadonlyArray<string> =>
   rows.filter(({ millis }) => millis.median / roundTrip > 2.3).map(({ batchSize, millis }) =>

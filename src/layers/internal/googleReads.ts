@@ -96,8 +96,8 @@ export const lookupWith = <E>(
   })
 
 /**
- * The snapshots of a response; in the order of the keys when they make that plain, which servers mostly do: then nothing
- * has to be looked for.
+ * The snapshots of a response; in the order of the keys when they make that plain, which servers mostly do: then
+ * nothing has to be looked for.
  */
 const snapshotsOf = (
   { found, missing }: LookupResponse,
