@@ -8,7 +8,7 @@ import * as Scope from "effect/Scope"
 import * as Datastore from "../../Datastore.ts"
 import * as DsSet from "../../DsSet.ts"
 import * as Eventbox from "../../Eventbox.ts"
-import { headKey, itemKind, readPops } from "../../internal/stored.ts"
+import { headKey, itemKind, readHead } from "../../internal/stored.ts"
 import { idsOf } from "../../internal/tombstones.ts"
 import { Broken } from "./lawBroken.ts"
 import type { CaseEvent } from "./lawCase.ts"
@@ -188,7 +188,7 @@ const endOf = <Self, S, A, E>(
     const parent = rig.subject.recipient.key
     const [head] = yield* Effect.orDie(backend.lookup([headKey(parent)]))
     const { results } = yield* Effect.orDie(backend.query({ kind: itemKind, ancestor: parent }))
-    const popped = Option.getOrThrow(Option.fromUndefinedOr(readPops(head!))).flatMap(idsOf)
+    const popped = Option.getOrThrow(Option.fromUndefinedOr(readHead(head!))).pops.flatMap(idsOf)
     const consumed = batches.bitsOf(popped)
     const waiting = batches.bitsOf(results.map(({ key }) => String(key.id)))
     const reached = yield* rig.arrive()
