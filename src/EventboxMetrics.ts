@@ -113,7 +113,11 @@ export const update = <State>(
   recipient: string,
   value: number,
   result?: string
-): Effect.Effect<void> => Effect.suspend(() => Metric.update(labelled(metric, recipient, result), value))
+): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    labelled(metric, recipient, result).updateUnsafe(value, fiber.context)
+    return Effect.void
+  })
 
 /** Metrics with their labels, made once each: labels have few values. */
 const labelledMetrics = new WeakMap<object, Map<string, unknown>>()

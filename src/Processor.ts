@@ -17,6 +17,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -362,13 +363,34 @@ export interface PayloadCodec<in out A> {
 const textEncoder = new TextEncoder()
 const textDecoder = new TextDecoder()
 
+const toBytes = (value: Schema.Json): Uint8Array => textEncoder.encode(JSON.stringify(value))
+
+const parseJson = (text: string): Schema.Json | undefined => {
+  try {
+    return JSON.parse(text) as Schema.Json
+  } catch {
+    return undefined
+  }
+}
+
 const makePayloadCodec = <A>(schema: Schema.Codec<A, any>): PayloadCodec<A> => {
-  const codec = Schema.fromJsonString(Schema.toCodecJson(schema)) as Schema.Codec<A, string>
-  const encode = Schema.encodeEffect(codec)
-  const decode = Schema.decodeEffect(codec)
+  const json = Schema.toCodecJson(schema) as Schema.Codec<A, Schema.Json>
+  const encodeJson = Schema.encodeEffect(json)
+  const decodeJson = Schema.decodeEffect(json)
+  const decodeText = Schema.decodeEffect(Schema.fromJsonString(json) as Schema.Codec<A, string>)
   return {
-    encode: (value) => Effect.map(encode(value), (text) => textEncoder.encode(text)),
-    decode: (bytes) => decode(textDecoder.decode(bytes))
+    // The text is no step of the schema: a value that needs no fiber is then encoded and decoded at once.
+    encode: (value) => {
+      const encoded = encodeJson(value)
+      if (!Exit.isExit(encoded)) return Effect.map(encoded, toBytes)
+      return Exit.map(encoded as Exit.Exit<Schema.Json, Schema.SchemaError>, toBytes)
+    },
+    decode: (bytes) => {
+      const text = textDecoder.decode(bytes)
+      const parsed = parseJson(text)
+      // What is wrong with a text that is not JSON, the schema says.
+      return parsed === undefined ? decodeText(text) : decodeJson(parsed)
+    }
   }
 }
 

@@ -181,10 +181,9 @@ const finish = <Self, S, A, E>(
       yield* Metrics.update(Metrics.batches, recipient.monitoringString, 1, "nothing")
     } else {
       // Round 2. Garbage that is left is garbage for the next batch too, so its deletion fails nothing that landed.
-      const [landed] = yield* Effect.all([Effect.exit(land(batch, transitions)), Effect.exit(garbage)], {
-        concurrency: "unbounded"
-      })
-      yield* landed
+      const landing = land(batch, transitions)
+      if (result.garbage === 0) yield* landing
+      else yield* (yield* Effect.all([Effect.exit(landing), Effect.exit(garbage)], { concurrency: "unbounded" }))[0]
       yield* countLanded(recipient, result.consumed)
     }
     // Nothing was left behind: the next listing starts where this one did.

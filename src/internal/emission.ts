@@ -3,6 +3,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import type { Item } from "../DsSet.ts"
@@ -34,8 +35,12 @@ export const makeItems = <A>(
     const items: Array<Item> = []
     const given = new Set<string>()
     for (const emission of emissions) {
-      const value = yield* Effect.mapError(codec.encode(emission.value), (cause) =>
-        new EventRejected({ recipient, reason: new Encode({ detail: cause.message, cause }) }))
+      const encoded = codec.encode(emission.value)
+      // A fiber step per event is what it would cost.
+      const value = Exit.isExit(encoded) && Exit.isSuccess(encoded)
+        ? encoded.value as Uint8Array
+        : yield* Effect.mapError(encoded, (cause) =>
+          new EventRejected({ recipient, reason: new Encode({ detail: cause.message, cause }) }))
       const id = emission.id ?? (yield* ids.next)
       const item: Item = { id, value, atMillis, trace }
       const problem = given.has(id)
