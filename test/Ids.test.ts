@@ -15,8 +15,8 @@ describe("ids", () => {
 
       assert.isTrue(ids.every((id) => uuidV7.test(id)))
       assert.strictEqual(new Set(ids).size, 2_000)
-      // What no other source can guess is in the end of each.
-      assert.strictEqual(new Set(ids.map((id) => id.slice(-12))).size, 2_000)
+      // A counter alone would make them differ here; what keeps two sources apart are 32 fresh bits in each.
+      assert.isAbove(new Set(ids.map((id) => id.slice(-8))).size, 1_900)
     }))
 
   it.effect("sort in the order in which they were drawn, within a millisecond and over time", () =>
