@@ -26,3 +26,10 @@ export * as Faulty from "./Faulty.ts"
  * @since 0.1.0
  */
 export * as Recorder from "./Recorder.ts"
+
+/**
+ * Seeded histories at scale, in virtual time: processes that crash, networks that lose and delay, and a checker.
+ *
+ * @since 0.1.0
+ */
+export * as Simulate from "./Simulate.ts"
