@@ -142,7 +142,9 @@ describe("emit", () => {
       assert.deepStrictEqual(yield* pending(), [])
     }).pipe(Effect.provide(world)))
 
-  it.effect("gives up within a fifth of the tombstones delay, and within 30 seconds", () =>
+  // A pause begins within the limit, and is 5 seconds and a fifth of jitter at most. The clock of the test ticks four
+  // times a second, so what it shows may be one tick more.
+  it.effect("gives up one pause after a fifth of the tombstones delay, or after 30 seconds if that is less", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
       yield* faulty.setRates({ requestLost: 1 })
@@ -155,10 +157,11 @@ describe("emit", () => {
       const first = yield* withMinute(timed)
       const second = (yield* timed) - first
 
-      assert.isAtLeast(first, 6_000)
-      assert.isAtMost(first, 18_000)
-      assert.isAtLeast(second, 20_000)
-      assert.isAtMost(second, 37_000)
+      const overtimeMillis = 1.2 * 5_000 + 250
+      assert.isAbove(first, 12_000)
+      assert.isAtMost(first, 12_000 + overtimeMillis)
+      assert.isAbove(second, 30_000)
+      assert.isAtMost(second, 30_000 + overtimeMillis)
     }).pipe(Effect.provide(world)))
 
   it.effect("is not retried after a failure that a retry cannot help", () =>

@@ -151,8 +151,8 @@ const batches: ReadonlyArray<Mutant> = [
     name: "contention-ignored",
     file: "src/internal/batch.ts",
     what: "A batch that did not land fails, and none of its post-process effects is run (P4).",
-    find: "yield* landed\n",
-    replace: "\n",
+    find: "yield* landing\n",
+    replace: "yield* Effect.exit(landing)\n",
     tests: ["test/Eventbox.processBatch.test.ts"]
   },
   {

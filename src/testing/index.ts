@@ -43,6 +43,13 @@ export * as ProcessorLaws from "./ProcessorLaws.ts"
 export * as Recorder from "./Recorder.ts"
 
 /**
+ * Seeded histories at scale, in virtual time: processes that crash, networks that lose and delay, and a checker.
+ *
+ * @since 0.1.0
+ */
+export * as Simulate from "./Simulate.ts"
+
+/**
  * A store in memory as text.
  *
  * @since 0.1.0

@@ -75,6 +75,18 @@ for (const { box, name, stateAfter } of boxes) {
         raced(yield* explore("three workers", { one: work(box), two: work(box), three: work(box) }), 100)
       }).pipe(Effect.provide(layer)))
 
+    it.effect("three workers that try again after contention consume each event once", () =>
+      Effect.gen(function*() {
+        const again = work(box, { tries: 2 })
+        raced(yield* explore("three workers, two tries", { one: again, two: again, three: again }), 200)
+      }).pipe(Effect.provide(layer)))
+
+    it.effect("four workers consume each event once", () =>
+      Effect.gen(function*() {
+        const programs = { one: work(box), two: work(box), three: work(box), four: work(box) }
+        raced(yield* explore("four workers", programs), 500)
+      }).pipe(Effect.provide(layer)), 120_000)
+
     it.effect("three workers and an emitter consume each event once", () =>
       Effect.gen(function*() {
         const programs = { one: work(box), two: work(box), three: work(box), again: emit(box, "a") }
@@ -88,16 +100,6 @@ for (const { box, name, stateAfter } of boxes) {
           const programs = { one: work(box, { maxEvents: 1 }), two: work(box, { maxEvents: 1 }) }
           const options = { processes: { one: "both", two: "both" }, separateAnswers: true }
           raced(yield* explore("two workers in one process, answers apart", programs, options), 5_000)
-        }).pipe(Effect.provide(layer)),
-      1_200_000
-    )
-
-    it.effect.runIf(isLong)(
-      "three workers of which two try again consume each event once",
-      () =>
-        Effect.gen(function*() {
-          const programs = { one: work(box, { tries: 2 }), two: work(box, { tries: 2 }), three: work(box) }
-          raced(yield* explore("three workers, two of them with two tries", programs), 500)
         }).pipe(Effect.provide(layer)),
       1_200_000
     )

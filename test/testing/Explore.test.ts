@@ -5,7 +5,8 @@ import * as Entity from "../../src/Entity.ts"
 import { ContentionError } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
 import * as Explore from "../../src/testing/Explore.ts"
-import { isLong } from "../utils/explore.ts"
+import { allApplied, isLong } from "../utils/explore.ts"
+import { boxes, emit, layer, recipient, work } from "../utils/exploreBox.ts"
 import { makeRandom } from "../utils/exploreRandom.ts"
 
 const key = (id: string) => Key.make("Thing", id)
@@ -20,6 +21,8 @@ const unsafe = Effect.flatMap(get("n"), (n) => put("n", n + 1))
 const safe = Datastore.withTransaction(unsafe)
 
 const quiet = Effect.provideService(References.MinimumLogLevel, "None")
+
+type Scenario = Pick<Explore.Options<Explore.Programs, never, never, never>, "programs" | "faults" | "processes">
 
 const all = <P extends Explore.Programs>(programs: P, options: Partial<Explore.Options<P, never, any, never>> = {}) =>
   quiet(Explore.explore({ programs, check: () => Effect.void, prune: false, ...options }))
@@ -46,6 +49,31 @@ describe("Explore", () => {
       assert.strictEqual(new Set(tokens).size, 10)
       assert.strictEqual(three.histories, 90) // 6! / (2! 2! 2!)
     }))
+
+  it.effect("takes each lookup, query, commit and deletion in the background as one step, and crashes at the commits", () =>
+    Effect.gen(function*() {
+      const { box } = boxes[0]
+      const seen = new Set<string>()
+      const options = {
+        setup: emit(box, "a"),
+        programs: { one: work(box) },
+        check: () =>
+          Effect.map(Datastore.query({ kind: "dsset.Item" }), ({ results }) => seen.add(`${results.length} left`))
+      }
+
+      const table = yield* Explore.replay(options, "")
+      const crashing = yield* quiet(Explore.explore({ ...options, faults: { crash: true } }))
+
+      const steps = table.split("\n").filter((line) => /^\d/.test(line)).map((line) => line.split(/ {2,}/)[2])
+      assert.deepStrictEqual(steps.map((step) => step!.split(" ").slice(0, 3).join(" ")), [
+        `query dsset.Item of`,
+        `lookup Box,"r"/dsset.Tombstones,1, Box,"r"`,
+        `commit put Applied,"a`,
+        `commit delete Box,"r"/dsset.Item,"a";`
+      ])
+      assert.deepStrictEqual([crashing.histories, crashing.faulty], [5, 4])
+      assert.deepStrictEqual([...seen].toSorted(), ["0 left", "1 left"])
+    }).pipe(Effect.provide(layer)))
 
   it.effect("leaves out orders of operations on different keys, and none on the same key", () =>
     Effect.gen(function*() {
@@ -79,6 +107,48 @@ describe("Explore", () => {
       assert.isBelow(left, compared / 2)
     }), 1_200_000)
 
+  it.effect("sees the same with and without pruning, in workers of this library", () =>
+    Effect.gen(function*() {
+      const { box } = boxes[0]
+      const setup = Effect.andThen(emit(box, "a"), emit(box, "b"))
+      const one = work(box, { maxEvents: 1 })
+      const lossy = { responseLost: true, requestLost: true, late: true }
+      const scenarios: ReadonlyArray<Scenario> = [
+        { programs: { one: work(box), two: work(box) } },
+        { programs: { one: work(box), two: work(box) }, faults: { crash: true } },
+        { programs: { one: work(box), again: emit(box, "b") }, faults: { ...lossy, where: (_, by) => by === "again" } },
+        { programs: { one, two: Effect.andThen(Explore.step("late"), one) }, processes: { one: "p", two: "p" } },
+        ...(isLong
+          ? [
+            { programs: { one: work(box), two: work(box) }, faults: lossy },
+            { programs: { one, two: work(box, { maxEvents: 1, tries: 2 }), again: emit(box, "a") } }
+          ]
+          : [])
+      ]
+      for (const scenario of scenarios) {
+        const seen = [new Set<string>(), new Set<string>()]
+        const reports = yield* Effect.forEach(seen, (into, at) =>
+          quiet(Explore.explore({
+            setup,
+            ...scenario,
+            prune: at === 1,
+            check: ({ exits, notes }) =>
+              Effect.gen(function*() {
+                const { results } = yield* Datastore.query({ kind: "dsset.Item" })
+                const state = Option.map(yield* Datastore.get(recipient(box).key), ({ properties }) => properties)
+                const said = Object.keys(exits).map((
+                  name
+                ) => [exits[name], notes.filter((one) => one.program === name)])
+                into.add(JSON.stringify([said, yield* allApplied, state, results.map((one) => one.key.toString())]))
+              })
+          })))
+
+        assert.deepStrictEqual([...seen[1]!].toSorted(), [...seen[0]!].toSorted())
+        assert.isBelow(reports[1]!.histories, reports[0]!.histories)
+        assert.isAbove(seen[0]!.size, 1)
+      }
+    }).pipe(Effect.provide(layer)), 600_000)
+
   it.effect("finds a lost update, and shows its shortest history", () =>
     Effect.gen(function*() {
       const options = {
@@ -105,6 +175,24 @@ describe("Explore", () => {
       )
       assert.strictEqual(again.table, failure.table)
       assert.include(failure.message, failure.table)
+    }))
+
+  it.effect("finds the same, in as many histories, whenever it is asked", () =>
+    Effect.gen(function*() {
+      const programs = { one: unsafe, two: unsafe, three: safe }
+      const options = {
+        programs,
+        faults: { late: true },
+        check: () => Effect.map(get("n"), (n) => assert.isAbove(n, 1))
+      }
+
+      const failure = yield* Effect.flip(quiet(Explore.explore(options)))
+      const again = yield* Effect.flip(quiet(Explore.explore(options)))
+
+      assert.deepStrictEqual(
+        [again.message, again.token, again.histories],
+        [failure.message, failure.token, failure.histories]
+      )
     }))
 
   it.effect("finds none where the write depends on the read", () =>

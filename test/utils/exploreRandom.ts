@@ -7,9 +7,9 @@ import * as Explore from "../../src/testing/Explore.ts"
 /** Random small programs that note all that they see: what pruning must not change is the set of what can be seen. */
 const keys = ["a", "b", "c"].map((id) => Key.make("Thing", id))
 
-type Draw = (below: number) => number
+export type Draw = (below: number) => number
 
-const makeDraw = (seed: number): Draw => {
+export const makeDraw = (seed: number): Draw => {
   let state = seed * 2_654_435_761 + 1
   return (below) => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0

@@ -37,7 +37,7 @@ export class Turns implements Scheduler, SchedulerDispatcher {
       const tasks = this.tasks
       this.tasks = []
       count += tasks.length
-      if (count > maxTasks) throw new Error("Explore: a program spins: it yields without end, and never waits")
+      if (count > maxTasks) throw new Error("a program spins: it yields without end, and never waits")
       for (const task of tasks) task()
     }
   }

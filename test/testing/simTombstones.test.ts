@@ -1,0 +1,68 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { Mutation } from "../../src/Backend.ts"
+import * as Entity from "../../src/Entity.ts"
+import { encode, makePop, type Pop } from "../../src/internal/tombstones.ts"
+import * as Key from "../../src/Key.ts"
+import { holdsTombstones, mayBeDeleted, TombstonesOf } from "../../src/testing/internal/simTombstones.ts"
+
+const parent = Key.make("Box", "r")
+const headKey = Key.child(parent, "dsset.Tombstones", 1)
+const pageKey = (number: number) => Key.child(parent, "dsset.TombstonesPage", number)
+
+const put = (key: Key.Key, pops: ReadonlyArray<Pop>): Mutation => ({
+  _tag: "Upsert",
+  entity: Entity.make(key, { Pops: encode(pops) })
+})
+
+const first = makePop("one", 100, ["a", "b"])
+const second = makePop("two", 200, ["c"])
+const third = makePop("three", 300, ["d"])
+
+describe("Tombstones, as the checker of a simulation sees them", () => {
+  it("come with the head that first holds them, and go with the first that does not", () => {
+    const tombstones = new TombstonesOf()
+
+    const added = [first, second].map((_, at) => tombstones.land([put(headKey, [first, second].slice(0, at + 1))]))
+    const erased = tombstones.land([put(headKey, [makePop("one", 100, ["b"]), third])])
+
+    assert.deepStrictEqual(added.map((changes) => changes.added), [
+      [{ atMillis: 100, ids: ["a", "b"] }],
+      [{ atMillis: 200, ids: ["c"] }]
+    ])
+    assert.deepStrictEqual(added.map((changes) => changes.erased), [[], []])
+    assert.deepStrictEqual(erased.added, [{ atMillis: 300, ids: ["d"] }])
+    assert.deepStrictEqual(erased.erased, [{ atMillis: 100, ids: ["a"] }, { atMillis: 200, ids: ["c"] }])
+    assert.strictEqual(tombstones.oldestMillis(), 100)
+  })
+
+  it("may move to pages, whole or in parts, and are not erased by that", () => {
+    const tombstones = new TombstonesOf()
+    tombstones.land([put(headKey, [first, second])])
+
+    const moved = tombstones.land([
+      put(pageKey(1), [makePop("one", 100, ["a"])]),
+      put(pageKey(2), [makePop("one", 100, ["b"]), second]),
+      put(headKey, [third])
+    ])
+    const back = [
+      tombstones.land([put(headKey, [makePop("one", 100, ["b"]), third])]),
+      tombstones.land([{ _tag: "Delete", key: pageKey(2) }])
+    ]
+
+    assert.deepStrictEqual(moved, { added: [{ atMillis: 300, ids: ["d"] }], erased: [], damaged: [] })
+    assert.deepStrictEqual(back.map(({ erased }) => erased), [[], [{ atMillis: 200, ids: ["c"] }]])
+  })
+
+  it("that do not decode are damaged", () => {
+    const entity = Entity.make(headKey, { Pops: new Uint8Array([9, 9]) })
+
+    assert.deepStrictEqual(new TombstonesOf().land([{ _tag: "Upsert", entity }]).damaged, [headKey])
+  })
+
+  it("are in heads and pages alone, of which pages may be deleted", () => {
+    const keys = [headKey, pageKey(1), Key.child(parent, "dsset.Item", "a")]
+
+    assert.deepStrictEqual(keys.map(holdsTombstones), [true, true, false])
+    assert.deepStrictEqual(keys.map(mayBeDeleted), [false, true, false])
+  })
+})

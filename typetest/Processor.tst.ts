@@ -1,0 +1,190 @@
+import {
+  Datastore,
+  DsSet,
+  Entity,
+  Eventbox,
+  type EventboxError,
+  Key,
+  Processor,
+  type Transaction
+} from "effect-eventbox"
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { holds, type Same } from "./types.ts"
+
+class Refused extends Schema.TaggedError<Refused>("Refused")("Refused", {}) {}
+class Broken extends Schema.TaggedError<Broken>("Broken")("Broken", {}) {}
+class Mailer extends Context.Service<Mailer, { readonly send: Effect.Effect<void, Broken> }>()("app/Mailer") {}
+
+class Counter extends Processor.Service<Counter>()("app/Counter", {
+  kind: "Counter",
+  state: Schema.Struct({ total: Schema.Int }),
+  event: Schema.TaggedUnion({ Add: { amount: Schema.Int }, Reset: {} }),
+  error: Refused
+}) {}
+
+type State = { readonly total: number }
+type Value = { readonly _tag: "Add"; readonly amount: number } | { readonly _tag: "Reset" }
+
+const visits = Counter.recipient("visits")
+declare const set: DsSet.DsSet
+declare const listing: DsSet.Listing
+declare const mailer: Mailer["Service"]
+
+// A side effect may do all that a transaction can: emit, write, read, pop, and fail with the box's own error.
+
+type SideEffect = Processor.SideEffect<Refused>
+const emitting: SideEffect = Eventbox.emit(Counter, visits, { _tag: "Reset" })
+// guard: src/Processor.ts SideEffect: E | StoreError => E
+const putting: SideEffect = Datastore.put([Entity.make(Key.make("Other", 1), {})])
+// guard: src/Processor.ts SideEffect: Datastore | Transaction => Datastore
+const inside: SideEffect = Effect.asVoid(Effect.orDie(DsSet.beginPop(set, listing)))
+const failing: SideEffect = new Refused({})
+export const chained: SideEffect | undefined = Processor.Chain(emitting, undefined, putting, inside, failing)
+
+// guard: src/Processor.ts SideEffect: E | StoreError => any
+// @ts-expect-error Broken
+export const foreignFailure: SideEffect = new Broken({})
+
+// guard: src/Processor.ts SideEffect: Datastore | Transaction => any
+// @ts-expect-error Mailer
+export const foreignService: SideEffect = Effect.asVoid(Mailer)
+
+// A post-process effect runs after the transaction.
+
+export const posting: Processor.PostProcess<Refused> = Eventbox.emit(Counter, visits, { _tag: "Reset" })
+// guard: src/Processor.ts PostProcess: StoreError, Datastore> => StoreError, Datastore | Transaction>
+// @ts-expect-error Transaction
+export const popping: Processor.PostProcess<Refused> = Effect.asVoid(Effect.orDie(DsSet.beginPop(set, listing)))
+
+// The callbacks of `toLayer` are typed from the schemas, without annotations.
+
+const layer = Counter.toLayer(Effect.gen(function*() {
+  const { send } = yield* Mailer
+  return {
+    loadState: (recipient) => {
+      holds<Same<typeof recipient, Processor.Recipient<Counter>>>()
+      return Effect.succeed({ state: { total: 0 }, eversion: Processor.EVersion.make(0) })
+    },
+    prepareMutation: (events, state, recipient) => {
+      holds<Same<typeof events, ReadonlyArray<Processor.Event<Value>>>>()
+      holds<Same<typeof state, State>>()
+      holds<Same<typeof recipient, Processor.Recipient<Counter>>>()
+      return events.length > 9
+        ? Processor.failWithGarbage(new Refused({}), events.slice(0, 1))
+        : Effect.succeed({ transitions: [{ events, transitionTo: state, postProcess: Effect.ignore(send) }] })
+    },
+    fetchEVersion: () => Effect.as(Datastore.get(visits.key), Processor.EVersion.make(0)),
+    saveState: (state, eversion, { key }) => {
+      holds<Same<typeof state, State>>()
+      holds<Same<typeof eversion, Processor.EVersion>>()
+      return Datastore.put([Entity.make(key, { total: state.total, eversion })])
+    }
+  }
+}))
+holds<Same<typeof layer, Layer.Layer<Counter, never, Mailer>>>()
+
+declare const implement: (part: Partial<Processor.Processor<Counter, State, Value, Refused>>) => void
+
+// guard: src/Processor.ts Processor: readonly eversion: EVersion => readonly eversion: number
+// @ts-expect-error EVersion
+implement({ loadState: () => Effect.succeed({ state: { total: 0 }, eversion: 0 }) })
+
+// @ts-expect-error total
+implement({ prepareMutation: () => Effect.succeed({ transitions: [{ transitionTo: {} }] }) })
+
+// guard: src/Processor.ts Processor: E | StoreError | PrepareFailure<E, A> => any
+// @ts-expect-error Broken
+implement({ prepareMutation: () => new Broken({}) })
+
+// What a processor needs of other services it gets when its layer is built.
+// @ts-expect-error Mailer
+implement({ saveState: () => Effect.andThen(Mailer, mailer.send) })
+
+// Before the transaction there is none.
+// @ts-expect-error Transaction
+implement({ prepareMutation: () => Effect.as(DsSet.finishPop(), { transitions: [] }) })
+
+// A transition consumes events of its own box.
+declare const foreign: ReadonlyArray<Processor.Event<string>>
+// guard: src/Processor.ts Transition: ReadonlyArray<Event<A>> => ReadonlyArray<Event<unknown>>
+// @ts-expect-error string
+export const stolen: Processor.Transition<State, Value> = { transitionTo: { total: 0 }, events: foreign }
+
+// The recipient of one box is not that of another, although they look alike.
+
+class Twin extends Processor.Service<Twin>()("app/Twin", {
+  kind: "Counter",
+  state: Schema.Struct({ total: Schema.Int }),
+  event: Schema.Int
+}) {}
+// @ts-expect-error Twin
+export const twin: Processor.Recipient<Counter> = Twin.recipient("visits")
+
+// Whoever processes a box needs its processor, and sees its errors in one union.
+
+type BatchError =
+  | Refused
+  | EventboxError.ContentionError
+  | EventboxError.EventDecodeError
+  | EventboxError.DatastoreError
+  | EventboxError.EventRejected
+  | EventboxError.StateDecodeError
+
+const processed = Eventbox.process(Counter, visits)
+const drained = Eventbox.drain(Counter, visits)
+const batch = Eventbox.processBatch(Counter, visits)
+holds<Same<typeof processed, Effect.Effect<Eventbox.Summary<Refused>, BatchError, Counter | Datastore.Datastore>>>()
+holds<Same<typeof drained, Effect.Effect<Eventbox.Summary<Refused>, BatchError, Counter | Datastore.Datastore>>>()
+holds<Same<typeof batch, Effect.Effect<Eventbox.BatchResult<Refused>, BatchError, Counter | Datastore.Datastore>>>()
+holds<
+  Same<
+    Effect.Success<typeof processed>["postProcessFailures"],
+    ReadonlyArray<Cause.Cause<Refused | EventboxError.StoreError>>
+  >
+>()
+holds<
+  Same<Effect.Success<typeof batch>["postProcess"], ReadonlyArray<Processor.PostProcess<Refused>>>
+>()
+
+const listed = Eventbox.list(Counter, visits)
+holds<
+  Same<
+    typeof listed,
+    Effect.Effect<
+      ReadonlyArray<Processor.Event<Value>>,
+      EventboxError.DatastoreError | EventboxError.EventDecodeError,
+      Datastore.Datastore
+    >
+  >
+>()
+
+// Schedules see the errors that they are for.
+
+Eventbox.process(Counter, visits, {
+  retry: Schedule.recurs(3).pipe(
+    Schedule.setInputType<EventboxError.ContentionError | EventboxError.DatastoreError>()
+  ),
+  postProcess: Schedule.recurs(3).pipe(Schedule.setInputType<Refused | EventboxError.StoreError>())
+})
+// guard: src/Eventbox.ts ProcessOptions: ContentionError | DatastoreError> => any>
+// @ts-expect-error Schedule
+Eventbox.process(Counter, visits, { retry: Schedule.recurs(3).pipe(Schedule.setInputType<Refused>()) })
+
+// guard: src/Eventbox.ts ProcessOptions: E | StoreError> | undefined => any> | undefined
+// @ts-expect-error Schedule
+Eventbox.process(Counter, visits, { postProcess: Schedule.recurs(3).pipe(Schedule.setInputType<Broken>()) })
+
+// What can only be done inside a transaction says so.
+
+const begun = DsSet.beginPop(set, listing)
+holds<
+  Same<
+    typeof begun,
+    Effect.Effect<DsSet.PopOp, EventboxError.ContentionError, Datastore.Datastore | Transaction.Transaction>
+  >
+>()
