@@ -98,6 +98,7 @@ class Total {
       } batches,`,
       `${count("garbage")} garbage; ${sum} faults, ${count("crashes")} crashes, ${count("pauses")} pauses;`,
       `${Math.round(this.sum("virtualMillis") / 3_600_000).toLocaleString("en")} hours of virtual time,`,
+      `${count("pages")} pages of tombstones written and ${count("deletedPages")} deleted,`,
       `tombstones up to ${this.largestTombstonesBytes.toLocaleString("en")} bytes; hash ${
         this.hash.toString(16).padStart(16, "0")
       }`

@@ -34,7 +34,11 @@ export const longTests: ReadonlyArray<string> = [
   "test/bench.test.ts",
   "test/examples.test.ts",
   "test/ledger.test.ts",
+  "test/chaos.test.ts",
+  "test/simulation/minutes.test.ts",
+  "test/simulation/simulate.test.ts",
   "test/simulation/workers.test.ts",
+  "test/testing/ProcessorLaws.test.ts",
   "test/verify.test.ts"
 ]
 

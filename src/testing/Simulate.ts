@@ -52,6 +52,8 @@ export interface Options {
   readonly eventsPerDelay?: number | undefined
   /** `Eventbox.TombstonesDelay`; 10 seconds unless given. */
   readonly tombstonesDelay?: Duration.Input | undefined
+  /** Bytes that the head of tombstones may have; 16 KiB unless given. A small one makes pages come and go. */
+  readonly maxHeadBytes?: number | undefined
   /** How far the clock of a process is off, ahead or behind; 400 milliseconds unless given. */
   readonly maxSkew?: Duration.Input | undefined
   /** Greatest delay of a request or a response; 100 milliseconds unless given. `faults.delay` says how often. */
@@ -139,6 +141,9 @@ export interface Report {
   readonly truncated: number
   /** Tombstones that were erased once their window was over. */
   readonly erased: number
+  /** Pages of tombstones that were written, and those that were deleted. */
+  readonly pages: number
+  readonly deletedPages: number
   readonly crashes: number
   /** Processes that were stopped as they should be. */
   readonly stops: number

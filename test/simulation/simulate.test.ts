@@ -42,7 +42,9 @@ describe("Simulate", () => {
         crashes: 100,
         stops: 30,
         pauses: 100,
-        skews: 150
+        skews: 150,
+        pages: 500,
+        deletedPages: 300
       }
       for (const name of Object.keys(least) as Array<keyof typeof least>) {
         assert.isAtLeast(sum((report) => report[name]), least[name], name)

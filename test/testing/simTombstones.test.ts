@@ -3,7 +3,7 @@ import type { Mutation } from "../../src/Backend.ts"
 import * as Entity from "../../src/Entity.ts"
 import { encode, makePop, type Pop } from "../../src/internal/tombstones.ts"
 import * as Key from "../../src/Key.ts"
-import { holdsTombstones, mayBeDeleted, TombstonesOf } from "../../src/testing/internal/simTombstones.ts"
+import { holdsTombstones, isPage, TombstonesOf } from "../../src/testing/internal/simTombstones.ts"
 
 const parent = Key.make("Box", "r")
 const headKey = Key.child(parent, "dsset.Tombstones", 1)
@@ -63,6 +63,6 @@ describe("Tombstones, as the checker of a simulation sees them", () => {
     const keys = [headKey, pageKey(1), Key.child(parent, "dsset.Item", "a")]
 
     assert.deepStrictEqual(keys.map(holdsTombstones), [true, true, false])
-    assert.deepStrictEqual(keys.map(mayBeDeleted), [false, true, false])
+    assert.deepStrictEqual(keys.map(isPage), [false, true, false])
   })
 })

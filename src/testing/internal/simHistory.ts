@@ -99,7 +99,7 @@ export class History {
   constructor({ context, isTraced, makeJob, settings, wrap }: Setting) {
     this.settings = settings
     this.chance = new Chance(settings.seed)
-    this.world = new World(context, this.chance, { isLoud: isTraced, tombstonesDelay: settings.tombstonesDelay })
+    this.world = new World(context, this.chance, { ...settings, isLoud: isTraced })
     this.ledger = new Ledger({
       delayMillis: settings.tombstonesDelay,
       skewMillis: settings.maxSkew,

@@ -10,7 +10,7 @@ import { type CommitRequest, type Mutation, mutationKey } from "../../Backend.ts
 import * as Entity from "../../Entity.ts"
 import type { Key } from "../../Key.ts"
 import type { Fingerprint } from "./simRandom.ts"
-import { holdsTombstones, mayBeDeleted, TombstonesOf } from "./simTombstones.ts"
+import { holdsTombstones, isPage, TombstonesOf } from "./simTombstones.ts"
 
 /** Kinds that a history stores, save those of tombstones. */
 export const kinds = {
@@ -159,6 +159,9 @@ export interface Counts {
   truncated: number
   /** Tombstones that were erased. */
   erased: number
+  /** Pages of tombstones that were written, and those that were deleted. */
+  pages: number
+  deletedPages: number
   /** Bytes of the largest entity that holds tombstones. */
   largestTombstones: number
 }
@@ -179,6 +182,8 @@ export class Ledger {
     unknown: 0,
     truncated: 0,
     erased: 0,
+    pages: 0,
+    deletedPages: 0,
     largestTombstones: 0
   }
   violation: Violation | undefined
@@ -291,6 +296,7 @@ export class Ledger {
     for (const mutation of mutations) {
       const key = mutationKey(mutation)
       this.fingerprint.text(String(key.id))
+      if (isPage(key)) this.counts[mutation._tag === "Delete" ? "deletedPages" : "pages"]++
       if (mutation._tag === "Delete") continue
       const bytes = Entity.sizeBytes(mutation.entity)
       if (holdsTombstones(key)) this.counts.largestTombstones = Math.max(this.counts.largestTombstones, bytes)
@@ -348,7 +354,7 @@ export class Ledger {
     const recipient = recipientOf(key)
     if (mutation._tag === "Delete") {
       if (key.kind === kinds.item) this.itemDeleted(recipient, String(key.id))
-      else if (!mayBeDeleted(key)) this.object("Atomicity", `${key} was deleted`, recipient)
+      else if (!isPage(key)) this.object("Atomicity", `${key} was deleted`, recipient)
       return
     }
     switch (key.kind) {
@@ -516,7 +522,8 @@ export class Ledger {
   forgot(number: number): void {
     const oldest = this.recipient(number).tombstones.oldestMillis() ?? Infinity
     const ageMillis = Math.floor(this.now() - oldest)
-    if (ageMillis <= 1.5 * this.delayMillis + 2 * this.skewMillis) return
+    // A page is deleted as a whole: what was young when it was written may go a delay later than what was old.
+    if (ageMillis <= 2.5 * this.delayMillis + 2 * this.skewMillis) return
     this.object("Limit", `tombstones of recipient ${number} are left after ${ageMillis} ms`, number)
   }
 

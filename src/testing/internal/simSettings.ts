@@ -14,6 +14,7 @@ export interface Settings {
   readonly maxEvents: number
   readonly eventsPerDelay: number
   readonly tombstonesDelay: number
+  readonly maxHeadBytes: number
   readonly maxSkew: number
   readonly maxDelay: number
   readonly maxLateness: number
@@ -37,6 +38,7 @@ export const defaults: Omit<Settings, "seed"> = {
   maxEvents: 40,
   eventsPerDelay: 10,
   tombstonesDelay: 10_000,
+  maxHeadBytes: 16 * 1_024,
   maxSkew: 400,
   maxDelay: 100,
   maxLateness: 2_000,
@@ -72,6 +74,8 @@ export const vary = (seed: number, events: number = defaults.events): Settings =
     maxEvents: some(spread(10, 300), 1_500, 0.9),
     eventsPerDelay: Math.max(1, Math.round(events / recipients / spread(4, 30))),
     tombstonesDelay,
+    // Half of them with so small a head that pages come and go all the time, or every pop has one.
+    maxHeadBytes: seed % 2 === 0 ? 16 * 1_024 : [1, 200, 1_000, 4_000][(seed >> 1) % 4]!,
     maxSkew: some(Math.floor(tombstonesDelay * 0.06 * chance.next()), 0),
     maxDelay: spread(tombstonesDelay / 200, tombstonesDelay / 8),
     maxLateness: spread(100, tombstonesDelay / 5),

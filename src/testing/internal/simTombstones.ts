@@ -17,8 +17,8 @@ import type { Key } from "../../Key.ts"
  */
 export const holdsTombstones = ({ kind }: Key): boolean => kind === headKind || kind === pageKind
 
-/** Whether such an entity may be deleted, once nothing in it is needed any more. */
-export const mayBeDeleted = ({ kind }: Key): boolean => kind === pageKind
+/** Whether an entity is a page: it may be deleted, once nothing in it is needed any more. */
+export const isPage = ({ kind }: Key): boolean => kind === pageKind
 
 /** The pops of a head or a page; `undefined` when it does not decode. */
 const popsOf = ({ properties }: Entity): ReadonlyArray<Pop> | undefined => {

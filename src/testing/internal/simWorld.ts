@@ -21,6 +21,7 @@ import type { Backend } from "../../Backend.ts"
 import * as Datastore from "../../Datastore.ts"
 import { TombstonesDelay } from "../../DsSet.ts"
 import { Ids, type IdSource } from "../../Ids.ts"
+import { MaxHeadBytes } from "../../internal/nextHead.ts"
 import type { Chance } from "./simRandom.ts"
 import { Turns } from "./turns.ts"
 
@@ -61,13 +62,18 @@ export class World {
   constructor(
     context: Context.Context<any>,
     chance: Chance,
-    { isLoud, tombstonesDelay }: { readonly isLoud: boolean; readonly tombstonesDelay: number }
+    { isLoud, maxHeadBytes, tombstonesDelay }: {
+      readonly isLoud: boolean
+      readonly maxHeadBytes: number
+      readonly tombstonesDelay: number
+    }
   ) {
     this.chance = chance
     this.base = context.pipe(
       Context.add(Random, chance.service),
       Context.add(Scheduler, this.turns),
       Context.add(TombstonesDelay, Duration.millis(tombstonesDelay)),
+      Context.add(MaxHeadBytes, maxHeadBytes),
       Context.add(References.TracerEnabled, false),
       Context.add(Metric.MetricRegistry, new Map()),
       (made) => isLoud ? made : Context.add(made, References.MinimumLogLevel, "None")
