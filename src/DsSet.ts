@@ -68,9 +68,8 @@ const TypeId = "~eventbox/DsSet"
  * **Details**
  *
  * All workers and emitters of a set should use the same value, longer than any of them retries an addition. Longer:
- * more tombstones to read and write with every batch. Shorter: a late retry of an addition comes back as a new item.
- * Read when an operation runs, so `Effect.provideService` overrides it for a fiber and `Layer.succeed` for an
- * application.
+ * more tombstones are stored. Shorter: a late retry of an addition comes back as a new item. Read when an operation
+ * runs, so `Effect.provideService` overrides it for a fiber and `Layer.succeed` for an application.
  *
  * Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.TombstonesDelay`.
  *
