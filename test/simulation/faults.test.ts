@@ -71,6 +71,28 @@ for (const { box, name, stateAfter, withLayout } of cases) {
         faced(report, 50)
       }).pipe(withLayout, Effect.provide(layer)))
 
+    it.effect("a lost or late commit of one of three workers comes out right", () =>
+      Effect.gen(function*() {
+        const programs = { one: work(box), two: work(box), three: work(box) }
+        const faults = { ...lossy, where: (_: unknown, process: string) => process === "one" }
+        faced(yield* explore("one fault of one of three workers", faults, programs), 1_000)
+      }).pipe(Effect.provide(layer)), 300_000)
+
+    it.effect("a crash of one of three workers comes out right", () =>
+      Effect.gen(function*() {
+        const report = yield* printed(
+          `a crash of any of three workers, ${name}`,
+          Explore.explore({
+            setup,
+            programs: { one: work(box), two: work(box), three: work(box) },
+            check: exactlyOnce(box, stateAfter, ["a", "b"], { mayOwe: true, earlier: ["earlier"] }),
+            faults: { crash: true }
+          })
+        )
+
+        faced(report, 500)
+      }).pipe(Effect.provide(layer)), 300_000)
+
     it.effect("two lost or late commits of one worker come out right, the fence and the deletions included", () =>
       Effect.gen(function*() {
         faced(yield* explore("two faults", { ...lossy, max: 2, where: (_, process) => process === "one" }), 500)

@@ -27,6 +27,13 @@ type Scenario = Pick<Explore.Options<Explore.Programs, never, never, never>, "pr
 const all = <P extends Explore.Programs>(programs: P, options: Partial<Explore.Options<P, never, any, never>> = {}) =>
   quiet(Explore.explore({ programs, check: () => Effect.void, prune: false, ...options }))
 
+/** What each process asked and was told, in its own order, without the versions, which count all commits. */
+const viewsOf = (table: string): string => {
+  const lines = table.split("\n").slice(1).map((line) => line.replaceAll(/\bv\d+/g, "v").split(/ {2,}/))
+  const whose = Array.from(new Set(lines.map(([, who]) => who))).toSorted()
+  return JSON.stringify(whose.map((name) => lines.filter(([, who]) => who === name).map((line) => line.slice(1))))
+}
+
 describe("Explore", () => {
   it.effect("runs every interleaving of operations once", () =>
     Effect.gen(function*() {
@@ -148,6 +155,37 @@ describe("Explore", () => {
         assert.isAbove(seen[0]!.size, 1)
       }
     }).pipe(Effect.provide(layer)), 600_000)
+
+  // So a table of visited states would find next to nothing that pruning has left.
+  it.effect(
+    "runs hardly two histories that look the same to every process, in workers of this library",
+    () =>
+      Effect.gen(function*() {
+        const { box } = boxes[1]
+        const two = { one: work(box), two: work(box) }
+        const again = work(box, { tries: 2 })
+        const scenarios: ReadonlyArray<Scenario> = [
+          { programs: two },
+          { programs: { ...two, three: work(box) } },
+          { programs: { one: again, two: again, three: again } },
+          { programs: two, faults: { responseLost: true, requestLost: true, late: true } },
+          { programs: two, faults: { crash: true, max: 2 } }
+        ]
+        for (const scenario of scenarios) {
+          const views = new Set<string>()
+          const { histories } = yield* quiet(Explore.explore({
+            setup: Effect.andThen(emit(box, "a"), emit(box, "b")),
+            ...scenario,
+            check: ({ table }) => Effect.sync(() => views.add(viewsOf(table())))
+          }))
+
+          console.log(`${histories} histories, ${views.size} of them look unlike all others`)
+          assert.isAbove(histories, 10)
+          assert.isAtLeast(views.size, 0.98 * histories)
+        }
+      }).pipe(Effect.provide(layer)),
+    120_000
+  )
 
   it.effect("finds a lost update, and shows its shortest history", () =>
     Effect.gen(function*() {

@@ -7,6 +7,11 @@
  * come in the other order, a step that leads to the other order becomes wanted where the first of them was taken. And
  * once a step was tried somewhere, it *sleeps* in what is tried there next, until a step that depends on it has been
  * taken.
+ *
+ * No table of visited states is kept: it would have next to nothing to find. A process is what it was told until now,
+ * so two places are the same state only if every process was told the same, and then whole histories through them look
+ * the same to every process. Of the histories of workers that are left, at most 1 in 50 looks like another (a test
+ * counts them).
  */
 import { type Footprint, isAwaitedWith, isDependent } from "./footprint.ts"
 import type { Choice, World } from "./world.ts"
