@@ -285,8 +285,15 @@ export const list = (
     // The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between.
     const delayMillis = Duration.toMillis(yield* TombstonesDelay)
     const expiredBefore = (yield* Clock.currentTimeMillis) - delayMillis
+    const maxHeadBytes = yield* MaxHeadBytes
     return yield* Effect.retry(
-      listOnce(set, { room: { items: maxItems, bytes: maxBytes }, cursor: options.cursor, delayMillis, expiredBefore }),
+      listOnce(set, {
+        room: { items: maxItems, bytes: maxBytes },
+        cursor: options.cursor,
+        delayMillis,
+        expiredBefore,
+        maxHeadBytes
+      }),
       {
         times: 5,
         while: (error) => error._tag === "PagesChanged"
@@ -304,6 +311,7 @@ const listOnce = (
     readonly cursor: Cursor | undefined
     readonly delayMillis: number
     readonly expiredBefore: number
+    readonly maxHeadBytes: number
   }
 ): Effect.Effect<Listing, DatastoreError | PagesChanged, Datastore> =>
   Effect.gen(function*() {

@@ -182,10 +182,18 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     tests: ["test/DsSet.pages.test.ts"]
   },
   {
+    name: "foreign-pages-never-merged",
+    file: "src/internal/listing.ts",
+    what: "Pages that other processes wrote are merged too, or the head grows when several take turns.",
+    find: "tombstones.pages.slice(-maxMergedPages)",
+    replace: "tombstones.pages.slice(0, 0)",
+    tests: ["test/DsSet.pages.test.ts"]
+  },
+  {
     name: "never-merged",
     file: "src/internal/nextHead.ts",
     what: "Small pages are merged once the head is half full of what it knows of them.",
-    find: "directory.bytes.length > maxHeadBytes / 2 ?",
+    find: "isCrowded(directory, maxHeadBytes) ?",
     replace: "pops.length < 0 ?",
     tests: ["test/DsSet.pages.test.ts"]
   },

@@ -7,6 +7,7 @@ import type { Datastore } from "../Datastore.ts"
 import { DatastoreError, Internal } from "../EventboxError.ts"
 import type { Key } from "../Key.ts"
 import { gonePages, loadPages, type PagesChanged } from "./livePages.ts"
+import { isCrowded, maxMergedPages } from "./nextHead.ts"
 import { probe } from "./pages.ts"
 import { type Cursor, expectedItemBytes, noteItemBytes, type SetMemory } from "./setMemory.ts"
 import { type Head, itemKey, itemKind, itemsEnd, itemsStart, readItem, type StoredItem } from "./stored.ts"
@@ -98,6 +99,7 @@ export const collect = (
     readonly room: Room
     readonly delayMillis: number
     readonly expiredBefore: number
+    readonly maxHeadBytes: number
     readonly head: Snapshot
     readonly tombstones: Head
   },
@@ -184,11 +186,14 @@ const popsFor = (
   if (tombstones.pages.length === 0) return Effect.succeed(tombstones.pops)
   const asked = stored.filter(({ id }) => !deleting.has(id) && !memory.deleting.has(id))
   const question = probe(asked.map(({ id }) => id))
-  const pages = tombstones.pages.filter(question.mayHit)
+  const asks = tombstones.pages.filter(question.mayHit)
+  // What other processes wrote is read once, to be merged with what this one writes.
+  const merges = isCrowded(tombstones, options.maxHeadBytes) ? tombstones.pages.slice(-maxMergedPages) : []
+  const pages = Array.from(new Set([...asks, ...merges]))
   if (pages.length === 0) return Effect.succeed(tombstones.pops)
   return Effect.map(
     loadPages(datastore, parent, pages),
-    (loaded) => [...loaded.flatMap(({ pops }) => pops), ...tombstones.pops]
+    (loaded) => [...loaded.slice(0, asks.length).flatMap(({ pops }) => pops), ...tombstones.pops]
   )
 }
 

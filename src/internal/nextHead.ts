@@ -17,10 +17,16 @@ const maxPageBytes = 880 * 1_024
 
 /** Small pages are merged, so many at least, once the head is half full of what it knows of pages. */
 const minMerged = 8
+/** Of the newest pages so many at most. */
+export const maxMergedPages = 32
 /** Bytes that a small page has at most. */
 const maxSmallBytes = 64 * 1_024
 /** Bytes that are merged at most: they go into a commit. */
 const maxMergedBytes = 512 * 1_024
+
+/** Whether what a head knows of pages fills half of it, so that small ones should be merged. */
+export const isCrowded = ({ bytes, pages }: Pages.Directory, maxHeadBytes: number): boolean =>
+  bytes.length > maxHeadBytes / 2 && pages.length >= 2 * minMerged
 
 /** A page to be written. */
 export interface NewPage {
@@ -68,7 +74,7 @@ export const nextHead = (
     bytes += pops[from - 1]!.bytes.length
     if (bytes > keptBytes) break
   }
-  const merged = directory.bytes.length > maxHeadBytes / 2 ? smallPages(directory.pages, popsOf) : []
+  const merged = isCrowded(directory, maxHeadBytes) ? smallPages(directory.pages, popsOf) : []
   const written = paginate([...merged.flatMap((one) => one.pops), ...pops.slice(0, from)], before.next)
   const kept = directory.pages.slice(0, directory.pages.length - merged.length)
   const pages = [...kept, ...written.map(({ page }) => page)]
@@ -86,7 +92,7 @@ const smallPages = (
 ) => {
   const found: Array<{ readonly number: number; readonly pops: ReadonlyArray<Tombstones.Pop> }> = []
   let total = 0
-  for (let at = pages.length - 1; at >= 0; at--) {
+  for (let at = pages.length - 1; at >= 0 && found.length < maxMergedPages; at--) {
     const pops = popsOf(pages[at]!)
     const bytes = pops === undefined ? Number.POSITIVE_INFINITY : Tombstones.encodedSize(pops)
     if (bytes > maxSmallBytes || total + bytes > maxMergedBytes) break
