@@ -81,7 +81,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     name: "pages-not-asked",
     file: "src/internal/listing.ts",
     what: "An id whose tombstone is in a page is hidden (P3).",
-    find: "...loaded.flatMap(({ pops }) => pops), ",
+    find: "...loaded.slice(0, asks.length).flatMap(({ pops }) => pops), ",
     replace: "",
     tests: ["test/DsSet.pages.test.ts"]
   },

@@ -123,8 +123,8 @@ const erasing: ReadonlyArray<Mutant> = [
     name: "age-taken-after-the-reads",
     file: "src/DsSet.ts",
     what: "The age of tombstones is taken before the reads are sent: later, a retried addition could slip in between.",
-    find: ", expiredBefore }",
-    replace: ", expiredBefore: (yield* Clock.currentTimeMillis) - delayMillis }",
+    find: "expiredBefore: options.expiredBefore }",
+    replace: "expiredBefore: (yield* Clock.currentTimeMillis) - options.delayMillis }",
     tests: ["test/DsSet.test.ts"]
   },
   {
