@@ -8,7 +8,7 @@
  * |---|---|---|---|
  * | `dsset.Item` | the item's id | `Value` blob; `At` integer, ms since epoch; `Trace` string, only if traced | put by {@link add}; deleted after the commit that popped it |
  * | `dsset.Tombstones` | 1 | `Pops` blob: the newest pops, newest last, as in `internal/tombstones.ts`; `Pages` blob, once there was a page: which pages live, as in `internal/pages.ts` | one per set, *the head*; written by every pop; never deleted |
- * | `dsset.TombstonesPage` | its number, from 1 | `Pops` blob: older pops | written by the pop that takes the head above 16 KiB; never changed; deleted by a pop after all of it has expired and its items are gone |
+ * | `dsset.TombstonesPage` | its number, from 1 | `Pops` blob: older pops | written by the pop that takes the head above 16 KiB; never changed; deleted by a pop after all of it has expired and its items are gone, or when its pops are merged into a larger page |
  *
  * The loop of a consumer: {@link list}, {@link cleanupGarbage}, then in one transaction {@link beginPop}, `pop`,
  * {@link finishPop}. These invariants hold; tests cite them by number:
@@ -463,10 +463,11 @@ export const beginPop = (
  *
  * **Details**
  *
- * Writes one head per set, with a token by which the commit is recognised should its response be lost: the transaction
- * then finds out whether it landed, and makes sure that it never will if it did not. Erases tombstones that had expired
- * when the listing began and whose items it saw to be gone. Items are deleted in the background, 500 per RPC. Cost: 1
- * write per set, 1 delete per popped item. O(tombstones).
+ * Writes one head per set, and pages for older pops when the head would exceed 16 KiB, with a token by which the commit
+ * is recognised should its response be lost: the transaction then finds out whether it landed, and makes sure that it
+ * never will if it did not. Erases tombstones that had expired when the listing began and whose items it saw to be
+ * gone. Items are deleted in the background, 500 per RPC. Cost: 1 write per set, 1 delete per popped item, and 1 write
+ * and later 1 delete for each page: one page for the ids of some 16 KiB. O(ids of the head).
  *
  * Fails with `DatastoreError`/`ResourceExhausted` when a head would exceed 900 KiB: run it again when tombstones have
  * expired. Dies when a pop was finished before or belongs to another transaction.

@@ -244,7 +244,7 @@ export const loadState = <Self, S, A, E>(
  * commits its transitions in ONE transaction. Where the processor decides on nothing, there is no transaction. Returns
  * the post-process effects, which should be run at once. Nothing is retried: {@link process} does that. Cost: two round
  * trips; 1 read per event, 1 for the tombstones and those of `loadState`; 1 write for the tombstones and those of
- * `saveState` and the side effects; 1 delete per event, after the result.
+ * `saveState` and the side effects; 1 delete per event, after the result. See `docs/reference/limits.md` for the rest.
  *
  * Fails with `ContentionError` when another worker was first: nothing was written, run it again with jitter. Fails with
  * the processor's own errors; with `EventDecodeError` and `StateDecodeError` for what does not fit the schemas; with
