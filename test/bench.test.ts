@@ -71,8 +71,8 @@ describe("bench in memory", () => {
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* countBatches(InMemory.layer, [1, 10]), [countsOf(1), countsOf(10)])
       assert.deepStrictEqual(yield* countBatches(InMemory.layer, [1_000]), [
-        // 500 mutations in a commit.
-        { ...countsOf(1_000), emitCommits: 2, deleteCommits: 2 }
+        // 500 mutations in a commit; the ids of so many events do not fit into the head, and go to a page.
+        { ...countsOf(1_000), emitCommits: 2, deleteCommits: 2, writes: countsOf(1_000).writes + 1 }
       ])
     }))
 
@@ -222,12 +222,15 @@ describe.skipIf(isMissing)("bench on the emulator", () => {
 
       yield* naive({ host: proxy.host, projectId: "bench-network" }, 2)
 
-      const { toClient, toServer } = yield* network.bytes
-      assert.deepStrictEqual(
-        { toServer: toServer - before.toServer, toClient: toClient - before.toClient },
-        proxy.bytes()
-      )
-      assert.isAbove(toServer, 500)
+      const counted = Effect.map(network.bytes, ({ toClient, toServer }) => ({
+        toServer: toServer - before.toServer,
+        toClient: toClient - before.toClient
+      }))
+      // Frames that nobody waits for are still under way from the one proxy to the other.
+      const settled = Effect.map(counted, ({ toServer }) => toServer === proxy.bytes().toServer)
+      yield* Effect.repeat(Effect.delay(settled, "50 millis"), { until: (equal) => equal, times: 100 })
+      assert.deepStrictEqual(yield* counted, proxy.bytes())
+      assert.isAbove(proxy.bytes().toServer, 500)
     })), 60_000)
 })
 
