@@ -15,6 +15,7 @@
  * @since 0.1.0
  */
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -125,10 +126,10 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.min([
  * **Details**
  *
  * Inside a transaction the event exists if and only if the transaction commits. Outside it is one commit, which is
- * retried for at most 30 seconds (a fifth of `TombstonesDelay` if that is less) and is safe to retry, because the id
- * stays the same. `id` is an idempotency key of the caller, 1 to 1,500 bytes of UTF-8: emitting a pending id again
- * replaces its value, and emitting it within `TombstonesDelay` of its consumption changes nothing. Without it a UUIDv7
- * is drawn. Cost: 1 write.
+ * retried for about 30 seconds (a fifth of `TombstonesDelay` if that is less), never once half of `TombstonesDelay` has
+ * passed, and is safe to retry, because the id and the time stay the same. `id` is an idempotency key of the caller, 1
+ * to 1,500 bytes of UTF-8: emitting a pending id again replaces its value, and emitting it within `TombstonesDelay` of
+ * its consumption changes nothing. Without it a UUIDv7 is drawn. Cost: 1 write.
  *
  * Fails with `EventRejected`, before anything is sent, when the value does not fit the schema, is larger than 900 KiB
  * with its key, or the id is not valid: fix it. Fails with `DatastoreError` when the commit failed after its retries;
@@ -314,20 +315,37 @@ const send = <Self, S, A, E>(
     const isInside = (yield* Transaction.current) !== undefined
     // Every try writes the same items with the same time, so a late one is hidden by the tombstone of an early one. //
     // P3
-    yield* isInside ? add : Effect.retry(add, { while: isTransient, schedule: yield* emitRetry })
+    yield* isInside ? add : retryEmit(add)
     yield* afterCommit(Metrics.update(Metrics.eventsSent, recipient.monitoringString, items.length))
     return items.map(({ id }) => id)
   })
 
-/** Ends well within the tombstones delay: a retry after it would be a new event. */
-const emitRetry = Effect.map(
-  DsSet.TombstonesDelay,
-  (delay) =>
-    Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
+/**
+ * Tries again, well within the tombstones delay: a retry after it would be a new event.
+ *
+ * A schedule counts from the first failure, and a process that stands still learns of that late: so the age of the emit
+ * itself is looked at before every try.
+ */
+const retryEmit = <A, E, R>(add: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.gen(function*() {
+    const delay = yield* DsSet.TombstonesDelay
+    const giveUpAtMillis = (yield* Clock.currentTimeMillis) + Duration.toMillis(delay) / 2
+    let failure: { readonly error: E } | undefined
+    const attempt = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      failure !== undefined && now > giveUpAtMillis ?
+        Effect.fail(failure.error) :
+        Effect.tapError(add, (error) =>
+          Effect.sync(() => {
+            failure = { error }
+          })))
+    const isWorthIt = (error: E) =>
+      Effect.map(Clock.currentTimeMillis, (now) => now <= giveUpAtMillis && isTransient(error))
+    const schedule = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
       Schedule.jittered,
       Schedule.upTo({ duration: Duration.min(Duration.seconds(30), Duration.divideUnsafe(delay, 5)) })
     )
-)
+    return yield* Effect.retry(attempt, { while: isWorthIt, schedule })
+  })
 
 const cycle = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
 import * as Entity from "../src/Entity.ts"
 import * as Eventbox from "../src/Eventbox.ts"
+import { DatastoreError, OutcomeUnknown } from "../src/EventboxError.ts"
 import * as Key from "../src/Key.ts"
 import * as Processor from "../src/Processor.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
@@ -141,6 +142,35 @@ describe("emit", () => {
       assert.isDefined(fiber.pollUnsafe())
       assert.deepStrictEqual(yield* pending(), [])
     }).pipe(Effect.provide(world)))
+
+  // The process stands still until the event is consumed and its tombstone erased.
+  it.effect("is not retried when its failure is heard of only after the tombstones delay", () =>
+    Effect.gen(function*() {
+      const { backend } = yield* Datastore.Datastore
+      const unknown = new DatastoreError({ operation: "commit", reason: new OutcomeUnknown({ detail: "late" }) })
+      let tries = 0
+      const slow = yield* Datastore.make({
+        ...backend,
+        commit: (request) => {
+          tries++
+          const answer = Effect.delay(Effect.fail(unknown), "5 minutes")
+          return tries > 1 ? backend.commit(request) : Effect.andThen(backend.commit(request), answer)
+        }
+      })
+      const emitting = Eventbox.emit(Journal, journal, "a").pipe(Effect.provideService(Datastore.Datastore, slow))
+
+      const fiber = yield* Effect.forkChild(Effect.flip(emitting))
+      yield* settle
+      yield* processOnce
+      yield* TestClock.adjust("2 minutes")
+      yield* emit(["b"])
+      yield* processOnce
+      const error = yield* inTime(Fiber.join(fiber))
+
+      assert.deepStrictEqual([error, tries], [unknown, 1])
+      assert.deepStrictEqual(yield* pending(), [])
+      assert.deepStrictEqual(yield* saved(), { state: ["a", "b"], eversion: 2 })
+    }).pipe(withMinute, Effect.provide(world)))
 
   // A pause begins within the limit, and is 5 seconds and a fifth of jitter at most. The clock of the test ticks four
   // times a second, so what it shows may be one tick more.
