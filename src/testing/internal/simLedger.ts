@@ -506,7 +506,7 @@ export class Ledger {
     emission.isConsumed = true
     const low = batch.atMillis
     const high = Math.max(low, this.now() + this.skewMillis)
-    mailbox.popped = { low, high, serials: new Set(mailbox.alive.map(({ emission }) => emission.payload.serial)) }
+    mailbox.popped = { low, high, serials: new Set(mailbox.alive.map((one) => one.emission.payload.serial)) }
     // What came later than the window is a new event, and outstanding still.
     mailbox.alive = mailbox.alive.filter((one) => one !== found && one.atMillis > low + this.delayMillis)
     for (const one of mailbox.alive) one.isDue &&= one.atMillis > high + this.delayMillis
