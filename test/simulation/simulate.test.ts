@@ -11,6 +11,17 @@ const events = 20_000
 const quiet = Effect.provideService(References.MinimumLogLevel, "None")
 
 describe("Simulate", () => {
+  /*
+   * Mutants of the sources that `vary` finds, in brackets in how many of the seeds 1 to 10 with 4,000 events each:
+   * nothing hidden (10), tombstones erased at half their age (10), a token that is not looked for (9), tombstones
+   * erased whose items are stored (8), truncated listings that erase beyond their end (7), no expectation of the head
+   * (6), ignored items not counted as present (6), everything hidden that has a tombstone (5), the oldest tombstone
+   * counts (5), ids compared by UTF-16 (4), deletions that expect nothing (4), no fence (4); of the seeds 1 to 20 with
+   * 8,000: a fence that expects nothing (10), the loaded state not expected (7).
+   *
+   * Too rare here, and left to the explorer: items older than the head, the age of a tombstone taken at the commit, and
+   * an outcome looked for without end.
+   */
   it.effect("every promise holds for 100,000 events in five kinds of trouble", () =>
     Effect.gen(function*() {
       console.log(`SEED=${firstSeed}`)
@@ -55,6 +66,30 @@ describe("Simulate", () => {
         assert.isAtLeast(sum(({ deleteFaults }) => deleteFaults[fault]), 50, `${fault} of a deletion`)
       }
     }), 900_000)
+
+  // Whoever learns of a lost response after the window must not try again. Kills: the retries of an emit counted from
+  // its first failure on (in each of the seeds 1 to 6).
+  it.effect(
+    "one emit is one event, also where processes stand still until its tombstone is erased",
+    () =>
+      Effect.gen(function*() {
+        const report = yield* Simulate.run({
+          seed: firstSeed,
+          events: 2_000,
+          recipients: 3,
+          workers: 5,
+          maxBurst: 1,
+          maxEvents: 10,
+          eventsPerDelay: 60,
+          faults: { responseLost: 0.1, delay: 0.5 }
+        })
+
+        assert.isAbove(report.faults.ResponseLost, 100)
+        assert.isAbove(report.pauses, 100)
+        assert.isAbove(report.erased, 1_000)
+      }),
+    120_000
+  )
 
   it.effect("a seed has one history, another seed another one", () =>
     Effect.gen(function*() {

@@ -158,7 +158,7 @@ describe("Explore", () => {
 
   // So a table of visited states would find next to nothing that pruning has left.
   it.effect(
-    "runs hardly two histories that look the same to every process, in workers of this library",
+    "runs hardly any two histories that look the same to every process, in workers of this library",
     () =>
       Effect.gen(function*() {
         const { box } = boxes[1]

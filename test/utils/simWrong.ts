@@ -42,6 +42,8 @@ const reusing: Simulate.Options = {
   tombstonesDelay: "3 seconds",
   maxSkew: 0,
   maxDeleteDelay: "9 seconds",
+  pauseEvery: 0,
+  lifetime: 0,
   deleteFaults: { requestLost: 0.3, delay: 1 },
   repeats: 0.6
 }

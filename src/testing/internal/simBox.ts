@@ -39,7 +39,8 @@ class SimBox extends Processor.Service<SimBox>()("eventbox/testing/Simulate/SimB
 }) {}
 
 type Event = Processor.Event<Payload>
-type Decision = ReturnType<Processor.Processor<SimBox, BoxState, Payload, SimFailure>["prepareMutation"]>
+type Box = Processor.Processor<SimBox, BoxState, Payload, SimFailure>
+type Decision = ReturnType<Box["prepareMutation"]>
 type Transition = Processor.Transition<BoxState, Payload, SimFailure>
 
 /** The call that a batch belongs to. */
@@ -68,8 +69,10 @@ export class Workload {
   private readonly chance: Chance
   private readonly now: () => number
   private readonly known: Array<Known> = []
+  /** What a writer from outside had written when a state was loaded. */
+  private readonly notes = new WeakMap<BoxState, number>()
   private readonly recipients: ReadonlyArray<Processor.Recipient<SimBox>>
-  private readonly box: Processor.Processor<SimBox, BoxState, Payload, SimFailure>
+  private readonly box: Box
 
   constructor(settings: Settings, ledger: Ledger, chance: Chance, now: () => number) {
     this.settings = settings
@@ -81,7 +84,9 @@ export class Workload {
       initial: () => ({ count: 0, sum: 0 }),
       prepareMutation: (events, state, { key }) => this.decide(events, state, Number(key.id))
     }))
-    this.box = chance.happens(0.3) ? { ...box, fetchEVersion } : box
+    this.box = chance.happens(0.3)
+      ? { ...box, fetchEVersion }
+      : { ...box, loadState: this.loadWithNotes(box.loadState) }
   }
 
   /** One thing that a client does. */
@@ -207,6 +212,7 @@ export class Workload {
       const value = encoder.encode(JSON.stringify(emission.payload))
       const set = DsSet.make({ parent: recipient.key })
       ledger.counts.emitted++
+      emission.isResent = true
       return this.send([emission], DsSet.add(set, [{ id, value, atMillis }]))
     }
     const next = ledger.emit(emission.recipient, { ...emission.payload, id })
@@ -304,6 +310,17 @@ export class Workload {
     )
   }
 
+  private loadWithNotes(load: Box["loadState"]): Box["loadState"] {
+    return (recipient) =>
+      Effect.map(
+        Effect.all([load(recipient), Datastore.get(recipient.key)], { concurrency: "unbounded" }),
+        ([loaded, found]) => {
+          this.notes.set(loaded.state, Number(Option.getOrUndefined(found)?.properties["Notes"] ?? 0))
+          return loaded
+        }
+      )
+  }
+
   private decide(
     events: ReadonlyArray<Event>,
     state: BoxState,
@@ -326,7 +343,9 @@ export class Workload {
       if (taken.length === 0 && (this.isSettling || !chance.happens(0.1))) {
         return Effect.succeed({ transitions: [], garbage })
       }
-      return Effect.succeed({ transitions: this.transitions(taken, state, attempt, number), garbage })
+      const mutation = { transitions: this.transitions(taken, state, attempt, number), garbage }
+      // Now and then somebody else writes just after the state was loaded. // E1
+      return Effect.as(!this.isSettling && chance.happens(0.02) ? this.writeNote(number) : Effect.void, mutation)
     })
   }
 
@@ -337,6 +356,7 @@ export class Workload {
     attempt: number,
     number: number
   ): ReadonlyArray<Transition> {
+    const notes = this.notes.get(state)
     const ids = taken.map(({ id }) => id)
     const serials = taken.map(({ value }) => value.serial)
     const cut = this.chance.happens(0.3) ? this.chance.below(taken.length + 1) : taken.length
@@ -349,7 +369,7 @@ export class Workload {
     const write = Effect.flatMap(seen, (read) =>
       Effect.flatMap(
         Clock.currentTimeMillis,
-        (atMillis) => putBatch(this.recipient(number).key, { attempt, atMillis, ids, serials, seen: read })
+        (atMillis) => putBatch(this.recipient(number).key, { attempt, atMillis, ids, serials, notes, seen: read })
       ))
     const between = nextState(state, first)
     const transitions: Array<Transition> = []

@@ -114,7 +114,11 @@ export class History {
       settings,
       wrap(this.watch(backend)),
       (process, call, exit) =>
-        this.note(process.name, `hears of its ${call.operation}`, describeExit(undefined, exit), describeCall(call))
+        this.note(process.name, `hears of its ${call.operation}`, describeExit(undefined, exit), describeCall(call)),
+      (process) => {
+        if (this.isEnding || settings.pauseEvery === 0 || !this.chance.happens(0.2)) return
+        this.pause(process, settings.tombstonesDelay * this.chance.between(0.4, 2))
+      }
     )
     this.gaps = gapsOf(settings)
   }
@@ -221,13 +225,17 @@ export class History {
         process.skewMillis = this.drawSkew()
       } else {
         // Some pauses outlast the tombstones.
-        const millis = settings.tombstonesDelay * (chance.happens(0.2) ? chance.between(1, 2) : chance.next() ** 2)
-        process.frozenUntil = Math.max(process.frozenUntil, world.now + millis)
-        this.counts.pauses++
-        this.note(process.name, "stands still", `for ${Math.round(millis)} ms`)
+        const delays = chance.happens(0.2) ? chance.between(1, 2) : chance.next() ** 2
+        this.pause(process, settings.tombstonesDelay * delays)
       }
       this.pauseLater(process)
     })
+  }
+
+  private pause(process: Process, millis: number): void {
+    process.frozenUntil = Math.max(process.frozenUntil, this.world.now + millis)
+    this.counts.pauses++
+    this.note(process.name, "stands still", `for ${Math.round(millis)} ms`)
   }
 
   private drawSkew(): number {

@@ -41,6 +41,8 @@ export interface Batch {
   readonly atMillis: number
   readonly ids: ReadonlyArray<string>
   readonly serials: ReadonlyArray<number>
+  /** Notes of others beside the state when it was loaded, if the commit must expect all that was. */
+  readonly notes?: number | undefined
   /** A counter that the transaction read and did not write, and what it saw. */
   readonly seen?: { readonly counter: number; readonly count: number } | undefined
 }
@@ -66,6 +68,9 @@ export interface Emission {
   landings: number
   /** Its sender was told that it was not written. */
   isRefused: boolean
+  /** Its sender tries again by itself, whenever it likes. */
+  isResent: boolean
+  isConsumed: boolean
   /** The batch whose side effect it is. */
   readonly attempt: number | undefined
   /** The counter that the transaction of its sender raises. */
@@ -228,7 +233,8 @@ export class Ledger {
   ): Emission {
     const { attempt, counter, hops, id, keeps, worthless } = options
     const payload = { serial: this.emissions.length, keeps, worthless, hops }
-    const emission = { payload, recipient, id, landings: 0, isRefused: false, attempt, counter }
+    const so = { landings: 0, isRefused: false, isResent: false, isConsumed: false }
+    const emission = { payload, recipient, id, attempt, counter, ...so }
     this.emissions.push(emission)
     if (attempt === undefined) this.counts.emitted++
     return emission
@@ -448,6 +454,9 @@ export class Ledger {
       const payload = this.consumed(number, recipient, id, batch.serials[at]!, batch)
       if (payload !== undefined && !payload.keeps) next = consume(next, payload)
     }
+    if (batch.notes !== undefined && batch.notes !== recipient.notes) {
+      this.object("Version", `batch ${batch.attempt} landed, and the entity that it loaded had changed`, number)
+    }
     const { seen } = batch
     if (seen !== undefined && seen.count !== (this.counters.get(seen.counter) ?? 0)) {
       this.object("Version", `batch ${batch.attempt} landed with an old read of counter ${seen.counter}`, number)
@@ -494,10 +503,16 @@ export class Ledger {
       else this.object("Doubled", `${text} was consumed, and was not outstanding`, number)
       return undefined
     }
-    if (found.emission.payload.worthless) this.object("Invented", `${id} is garbage, and was consumed`, number)
+    const { emission } = found
+    if (emission.payload.worthless) this.object("Invented", `${id} is garbage, and was consumed`, number)
+    // The library stops trying in time, so one emit is one event for ever.
+    if (emission.isConsumed && !emission.isResent) {
+      this.object("Doubled", `${name(emission)} was emitted once, and consumed twice`, number)
+    }
+    emission.isConsumed = true
     const low = batch.atMillis
     const high = Math.max(low, this.now() + this.skewMillis)
-    mailbox.popped = { low, high, serials: new Set(mailbox.alive.map(({ emission }) => emission.payload.serial)) }
+    mailbox.popped = { low, high, serials: new Set(mailbox.alive.map((one) => one.emission.payload.serial)) }
     // What came later than the window is a new event, and outstanding still.
     mailbox.alive = mailbox.alive.filter((one) => one !== found && one.atMillis > low + this.delayMillis)
     for (const one of mailbox.alive) one.isDue &&= one.atMillis > high + this.delayMillis

@@ -1,11 +1,13 @@
 /**
  * What lies between a process and the database: delays, losses, and requests that outlive their sender.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { Backend, CommitRequest } from "../../Backend.ts"
+import { isUnknownOutcome } from "../../EventboxError.ts"
 import * as Faulty from "../Faulty.ts"
 import type { Call } from "../Recorder.ts"
 import type { Settings } from "./simSettings.ts"
@@ -26,12 +28,16 @@ export const Sender: Context.Reference<string> = Context.Reference<string>("even
   defaultValue: () => ""
 })
 
-/** Makes the network before a database; `tell` hears of every failure at the moment at which its process does. */
+/**
+ * Makes the network before a database; `tell` hears of every failure at the moment at which its process does, `falter`
+ * of every lost response before that: then it is worst to stand still.
+ */
 export const makeNetwork = (
   world: World,
   settings: Settings,
   database: Backend,
-  tell: (process: Process, call: Call, exit: Exit.Exit<unknown, unknown>) => void
+  tell: (process: Process, call: Call, exit: Exit.Exit<unknown, unknown>) => void,
+  falter: (process: Process) => void
 ): Network => {
   const context = Context.add(world.outside, Scope.Scope, Scope.makeUnsafe())
   const make = (rates: Faulty.Rates, maxDelay: number): Faulty.Faulty["Service"] =>
@@ -46,12 +52,13 @@ export const makeNetwork = (
       const send = <A, E>(call: Call, run: Effect.Effect<A, E>): Effect.Effect<A, E> =>
         Effect.callback<A, E>((resume) => {
           const fiber = Effect.runForkWith(sending)(run)
-          fiber.addObserver((exit) =>
+          fiber.addObserver((exit) => {
+            if (Exit.isFailure(exit) && isUnknownOutcome(Cause.squash(exit.cause))) falter(process)
             world.deliver(process, () => {
               if (Exit.isFailure(exit)) tell(process, call, exit)
               resume(exit)
             })
-          )
+          })
           return Effect.sync(() => fiber.interruptUnsafe())
         })
       return {
