@@ -40,11 +40,19 @@ const emitting: ReadonlyArray<Mutant> = [
     tests: ["test/Eventbox.emit.test.ts"]
   },
   {
+    name: "emit-retried-after-a-standstill",
+    file: "src/Eventbox.ts",
+    what: "A failure that is heard of only after the window is not followed by another try (P3).",
+    find: "failure !== undefined && now > giveUpAtMillis",
+    replace: "failure !== undefined && now < 0",
+    tests: ["test/Eventbox.emit.test.ts"]
+  },
+  {
     name: "emit-not-retried",
     file: "src/Eventbox.ts",
     what: "An emit outside of a transaction is retried after a transient failure, also of unknown outcome.",
-    find: "yield* isInside ? add : Effect.retry",
-    replace: "yield* items.length > 0 ? add : Effect.retry",
+    find: "yield* isInside ? add : retryEmit(add)",
+    replace: "yield* items.length > 0 ? add : retryEmit(add)",
     tests: ["test/Eventbox.emit.test.ts"]
   },
   {
