@@ -35,7 +35,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     what: "A page is as old as the newest of its pops.",
     find: "Math.max(newestAtMillis, pop.atMillis)",
     replace: "newestAtMillis === 0 ? pop.atMillis : Math.min(newestAtMillis, pop.atMillis)",
-    tests: ["test/DsSet.pages.test.ts"]
+    tests: ["test/internal/pages.test.ts"]
   },
   {
     name: "gone-stays-gone",

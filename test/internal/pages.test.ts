@@ -65,6 +65,19 @@ describe("the bytes of a directory", () => {
   )
 })
 
+describe("the description of a page", () => {
+  it("has the newest time of its pops, and the times of all their UUIDs", () => {
+    const pops = [makePop("1", 5, [uuid(30)]), makePop("2", 9, [uuid(10), "a"]), makePop("3", 7, [uuid(20)])]
+    const bytes = encode(pops)
+
+    const one = Pages.describe(4, pops, bytes)
+    const other = Pages.describe(4, pops, encode(pops.slice(1)))
+
+    assert.deepInclude(one, { number: 4, newestAtMillis: 9, times: { from: 10, to: 30 }, hasOthers: true })
+    assert.notStrictEqual(one.check, other.check)
+  })
+})
+
 describe("whether a page may hold one of some ids", () => {
   it("is told by the time of UUIDs, from the least to the greatest, both included", () => {
     const one = page(1, 0, uuid(100), uuid(200))
