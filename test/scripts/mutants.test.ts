@@ -123,9 +123,10 @@ describe("the options of npm run mutants", () => {
 })
 
 describe("the hunt", { timeout: 240_000 }, () => {
-  const temporary = realpathSync(mkdtempSync(join(tmpdir(), "eventbox-hunt-")))
+  let temporary = ""
   const before = process.env["TMPDIR"]
   beforeAll(() => {
+    temporary = realpathSync(mkdtempSync(join(tmpdir(), "eventbox-hunt-")))
     process.env["TMPDIR"] = temporary
   })
   afterAll(() => {
