@@ -43,8 +43,8 @@ const emitting: ReadonlyArray<Mutant> = [
     name: "emit-retried-after-a-standstill",
     file: "src/Eventbox.ts",
     what: "A failure that is heard of only after the window is not followed by another try (P3).",
-    find: "failure !== undefined && now > giveUpAtMillis",
-    replace: "failure !== undefined && now < 0",
+    find: "Duration.toMillis(delay) / 2\n",
+    replace: "Duration.toMillis(delay) * 10\n",
     tests: ["test/Eventbox.emit.test.ts"]
   },
   {
