@@ -96,12 +96,13 @@ export const gonePages = (
     if (expired.length === 0) return gone
     const seen = probe(present)
     const doubtful: Array<Page> = []
-    const stored = new Set(present)
     for (const page of expired) {
       if (gone.size === maxGone) return gone
       if (!seen.mayHit(page) && isWithin(covered, page)) gone.add(page.number)
       else doubtful.push(page)
     }
+    if (doubtful.length === 0) return gone
+    const stored = new Set(present)
     const looked = doubtful.slice(0, maxDoubtful)
     for (const [index, known] of (yield* loadPages(datastore, parent, looked)).entries()) {
       known.unseen ??= unseenOf(known)
