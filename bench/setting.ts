@@ -45,7 +45,7 @@ export const openEmulator = (host: string): Effect.Effect<Bed> =>
     const onRpc = (method: string) => addRpc(rpcs, method)
     return {
       layer: GoogleDatastore.layer({ emulatorHost: host, projectId: freshProject(), onRpc }),
-      settle: () => Effect.void,
+      settle: Effect.void,
       rpcs
     }
   })

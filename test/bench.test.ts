@@ -67,6 +67,15 @@ describe("bench in memory", () => {
       assert.include(text, "CHECKED: 10 samples left 200 events")
     }))
 
+  it.live("a sample ends where batches leave pages of tombstones behind, beyond an entity and a head", () =>
+    Effect.gen(function*() {
+      const data = yield* memory.measure({ effort: "smoke", sizes: [1_000], samples: 1, emulatorHost })
+
+      // Two samples each of the library and of its replay, of two batches, and of the work without a mailbox.
+      assert.deepStrictEqual(data.proof.samples, 6)
+      assert.deepStrictEqual(data.proof.count, 2 * (2 * 2_000 + 20))
+    }))
+
   it.live("an ordinary batch takes two round trips, and is billed for its events, state and tombstones", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* countBatches(InMemory.layer, [1, 10]), [countsOf(1), countsOf(10)])

@@ -10,8 +10,8 @@ import { checkMailboxes, Counter, type Tick, ticks } from "./counter.ts"
 /** A database for one sample. */
 export interface Bed {
   readonly layer: Layer.Layer<Datastore.Datastore, EventboxError.DatastoreError>
-  /** Waits until so many entities are left, so that deletes are counted where they belong. */
-  readonly settle: (entities: number) => Effect.Effect<void>
+  /** Waits until all consumed events are deleted, so that deletes are counted where they belong. */
+  readonly settle: Effect.Effect<void>
   /** Counts the RPCs of the layer, where there are any. */
   readonly rpcs?: Rpcs
 }
@@ -91,8 +91,7 @@ export const mailbox = <E>(
         for (const recipient of names) yield* emitBatch(recipient, values, senders)
         const emitted = mark()
         for (const recipient of names) yield* Eventbox.processBatch(Counter, recipient, { maxEvents: batchSize })
-        // What stays of a recipient: its own entity and its tombstones.
-        yield* bed.settle(2 * recipients)
+        yield* bed.settle
         emit = addUsage(emit, between(start, emitted))
         process = addUsage(process, since(emitted))
       }

@@ -49,8 +49,9 @@ export const makeStoreAlone = (size: Size): Effect.Effect<Effect.Effect<Sample>>
     })
   })
 
-/** Gives background work its turns until the store has shrunk to so many entities. */
-export const settleIn = (store: InMemory.Store) => (entities: number): Effect.Effect<void> =>
+/** Gives background work its turns until every consumed event is deleted: no item is left. Pages may well be. */
+export const settleIn = ({ backend }: InMemory.Store): Effect.Effect<void> =>
   Effect.gen(function*() {
-    while ((yield* store.size) > entities) yield* Effect.yieldNow
+    const item = Effect.orDie(backend.query({ kind: "dsset.Item", limit: 1, keysOnly: true }))
+    while ((yield* item).results.length > 0) yield* Effect.yieldNow
   })
