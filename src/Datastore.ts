@@ -14,6 +14,7 @@ import * as FiberSet from "effect/FiberSet"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import {
@@ -36,6 +37,7 @@ import {
   Unavailable
 } from "./EventboxError.ts"
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
+import { retryOnceFailed } from "./internal/retries.ts"
 import { inSpan } from "./internal/span.ts"
 import { isKey, type Key } from "./Key.ts"
 import * as Transaction from "./Transaction.ts"
@@ -83,10 +85,14 @@ export const make = (backend: Backend): Effect.Effect<Datastore["Service"], neve
     yield* Effect.addFinalizer(() =>
       closing.open.pipe(Effect.andThen(FiberSet.awaitEmpty(fibers)), Effect.timeoutOption(closeTimeout))
     )
-    const lookup = makeMerged(backend, Context.omit(Transaction.Transaction)(context))
+    const outside = Context.omit(Transaction.Transaction)(context)
+    const lookup = makeMerged(backend, outside)
     return {
       backend,
-      lookup: (keys) => Effect.forEach(chunksOf(keys, maxLookupKeys), lookup, { concurrency: "unbounded" }),
+      lookup: (keys) =>
+        keys.length <= maxLookupKeys
+          ? Effect.map(lookup(keys), (looked) => [looked])
+          : Effect.forEach(chunksOf(keys, maxLookupKeys), lookup, { concurrency: "unbounded" }),
       background: (effect) =>
         Effect.asVoid(FiberSet.run(
           fibers,
@@ -94,7 +100,7 @@ export const make = (backend: Backend): Effect.Effect<Datastore["Service"], neve
             Effect.tapCause((cause) =>
               Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("Background work failed", cause)
             ),
-            Effect.updateContext((_: Context.Context<never>) => Context.omit(Transaction.Transaction)(context))
+            Effect.updateContext((_: Context.Context<never>) => outside)
           )
         )),
       closing: closing.await
@@ -241,11 +247,13 @@ export const transact = <A, E, R>(
   body: Effect.Effect<A, E, R>,
   remembered: ReadonlyMap<string, Snapshot>
 ): Effect.Effect<A, E | ContentionError | DatastoreError, Exclude<R, Transaction.Transaction> | Datastore> =>
-  Effect.gen(function*() {
-    yield* Transaction.refuseInside("withTransaction", "transactions do not nest; call the body directly")
-    const datastore = yield* Datastore
+  Effect.contextWith((context: Context.Context<Datastore>) => {
+    if (Transaction.of(context) !== undefined) {
+      return Transaction.refuse("withTransaction", "transactions do not nest; call the body directly")
+    }
+    const datastore = Context.get(context, Datastore)
     const transaction = Transaction.makeUnsafe(remembered)
-    return yield* Effect.uninterruptibleMask((restore) =>
+    return Effect.uninterruptibleMask((restore) =>
       restore(Effect.provideService(body, Transaction.Transaction, transaction)).pipe(
         Effect.onExit(() => Effect.sync(() => close(transaction))),
         Effect.tap(() => Effect.andThen(commit(datastore, transaction), runAfterCommit(transaction)))
@@ -288,33 +296,36 @@ export const afterCommit = <R>(effect: Effect.Effect<void, never, R>): Effect.Ef
 export const snapshots = (
   keys: ReadonlyArray<Key>
 ): Effect.Effect<ReadonlyArray<Snapshot>, DatastoreError, Datastore> =>
-  Effect.gen(function*() {
-    const transaction = yield* Transaction.current
-    const memory = yield* ReadMemory
+  Effect.contextWith((context: Context.Context<Datastore>) => {
+    const transaction = Transaction.of(context)
+    if (transaction?.open === false) return Transaction.ended
+    const memory = Context.get(context, ReadMemory)
     const known = (id: string) =>
       transaction === undefined ? memory?.get(id) : transaction.reads.get(id) ?? transaction.remembered.get(id)
     const missing = new Map<string, Key>()
     for (const key of keys) {
-      if (!isKey(key)) return yield* Effect.die(new Error(`Datastore.get: ${String(key)} is not a Key; see Key.make`))
+      if (!isKey(key)) return Effect.die(new Error(`Datastore.get: ${String(key)} is not a Key; see Key.make`))
       const id = key.toString()
       if (known(id) === undefined) missing.set(id, key)
     }
-    const found = new Map<string, Snapshot>()
-    if (missing.size > 0) {
-      const looked = yield* (yield* Datastore).lookup(Array.from(missing.values()))
+    const answer = (found: ReadonlyMap<string, Snapshot>): ReadonlyArray<Snapshot> =>
+      keys.map((key) => {
+        const id = key.toString()
+        const snapshot = known(id) ?? found.get(id)!
+        if (transaction !== undefined) return Transaction.recordRead(transaction, snapshot)
+        if (memory !== undefined && !memory.has(id)) memory.set(id, snapshot)
+        return snapshot
+      })
+    if (missing.size === 0) return Effect.succeed(answer(new Map()))
+    return Effect.flatMap(Context.get(context, Datastore).lookup(Array.from(missing.values())), (looked) => {
       // The transaction may have ended while this fiber was waiting.
-      if (transaction !== undefined) yield* Transaction.ensureOpen(transaction)
+      if (transaction?.open === false) return Transaction.ended
+      const found = new Map<string, Snapshot>()
       for (const part of looked) {
         transaction?.readRpcs.add(part.rpc)
         for (const snapshot of part.snapshots) found.set(snapshot.key.toString(), snapshot)
       }
-    }
-    return keys.map((key) => {
-      const id = key.toString()
-      const snapshot = known(id) ?? found.get(id)!
-      if (transaction !== undefined) return Transaction.recordRead(transaction, snapshot)
-      if (memory !== undefined && !memory.has(id)) memory.set(id, snapshot)
-      return snapshot
+      return Effect.succeed(answer(found))
     })
   })
 
@@ -344,15 +355,15 @@ export const sameSnapshot = (self: Snapshot, that: Snapshot): boolean =>
   Option.isNone(self.entity) ? Option.isNone(that.entity) : Option.isSome(that.entity) && self.version === that.version
 
 /**
- * Sends a commit after checking its size; what need not be atomic is split by the caller.
+ * Sends a commit after checking its size, if not measured before; what need not be atomic is split by the caller.
  *
  * @internal
  */
 export const sendCommit = (
   datastore: Datastore["Service"],
-  request: CommitRequest
+  request: CommitRequest,
+  bytes: number = request.mutations.reduce((sum, mutation) => sum + mutationBytes(mutation), 0)
 ): Effect.Effect<void, ContentionError | DatastoreError> => {
-  const bytes = request.mutations.reduce((sum, mutation) => sum + mutationBytes(mutation), 0)
   const limit = datastore.backend.limits.commitBytes
   if (bytes > limit) {
     const detail = `the commit has ${bytes} bytes, the limit is ${limit}; write less in one transaction`
@@ -372,10 +383,13 @@ export const sendCommit = (
 export const sendBlind = (
   datastore: Datastore["Service"],
   mutations: ReadonlyArray<Mutation>,
-  operation: string
+  operation: string,
+  bytes?: number
 ): Effect.Effect<void, DatastoreError> =>
-  Effect.uninterruptible(sendCommit(datastore, { mutations, expected: [] })).pipe(
-    Effect.retry({ while: (error) => error._tag === "ContentionError", schedule: afterAbort }),
+  retryOnceFailed(
+    Effect.uninterruptible(sendCommit(datastore, { mutations, expected: [] }, bytes)),
+    () => ({ while: (error) => error._tag === "ContentionError", schedule: afterAbort })
+  ).pipe(
     Effect.catchTag("ContentionError", (cause) => {
       const detail = "Datastore aborted the commit five times, because of other writers; nothing was written"
       return Effect.fail(new DatastoreError({ operation, reason: new Unavailable({ detail, cause }) }))
@@ -404,29 +418,46 @@ export const chunksOf = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArra
   return chunks
 }
 
+/**
+ * Does something with parts of at most `size`, four at a time; a single part needs no fiber of its own.
+ *
+ * @internal
+ */
+export const forEachChunk = <A, E, R>(
+  items: ReadonlyArray<A>,
+  size: number,
+  each: (chunk: ReadonlyArray<A>) => Effect.Effect<void, E, R>
+): Effect.Effect<void, E, R> => {
+  if (items.length === 0) return Effect.void
+  return items.length <= size
+    ? each(items)
+    : Effect.forEach(chunksOf(items, size), each, { concurrency: 4, discard: true })
+}
+
 const write = <A>(
   operation: string,
   items: ReadonlyArray<A>,
   toMutation: (item: A) => Mutation
 ): Effect.Effect<void, DatastoreError, Datastore> =>
-  Effect.gen(function*() {
-    if (!Array.isArray(items)) return yield* Effect.die(new Error(`Datastore.${operation} takes an array`))
+  Effect.contextWith((context: Context.Context<Datastore>) => {
+    if (!Array.isArray(items)) return Effect.die(new Error(`Datastore.${operation} takes an array`))
     const mutations = items.map(toMutation)
     const stray = mutations.map(mutationKey).find((key) => !isKey(key))
     if (stray !== undefined) {
-      return yield* Effect.die(new Error(`Datastore.${operation}: ${String(stray)} is not a Key; see Key.make`))
+      return Effect.die(new Error(`Datastore.${operation}: ${String(stray)} is not a Key; see Key.make`))
     }
-    const transaction = yield* Transaction.current
-    const datastore = yield* Datastore
+    const transaction = Transaction.of(context)
+    if (transaction?.open === false) return Transaction.ended
     const writes = transaction?.writes ?? new Map<string, Mutation>()
     for (const mutation of mutations) {
       const problem = mutation._tag === "Delete" ? undefined : Entity.check(mutation.entity)
-      if (problem !== undefined) return yield* invalidEntity(operation, mutation, problem)
+      if (problem !== undefined) return invalidEntity(operation, mutation, problem)
     }
-    yield* Effect.fromResult(Transaction.buffer(writes, mutations, operation))
-    if (transaction === undefined && writes.size > 0) {
-      yield* sendBlind(datastore, Array.from(writes.values()), operation)
+    const buffered = Transaction.buffer(writes, mutations, operation)
+    if (transaction !== undefined || writes.size === 0 || Result.isFailure(buffered)) {
+      return Effect.fromResult(buffered)
     }
+    return sendBlind(Context.get(context, Datastore), Array.from(writes.values()), operation)
   })
 
 const invalidEntity = (operation: string, mutation: Mutation, problem: Entity.Problem) => {

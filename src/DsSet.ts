@@ -26,7 +26,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
-import { chunksOf, Datastore, put, sameSnapshot, sendBlind, snapshots as readSnapshots } from "./Datastore.ts"
+import { Datastore, forEachChunk, put, sameSnapshot, sendBlind, snapshots as readSnapshots } from "./Datastore.ts"
 import * as Entity from "./Entity.ts"
 import {
   ContentionError,
@@ -49,9 +49,10 @@ import {
   type Head,
   headEntity,
   headKey,
-  itemEntity,
   itemKey,
   itemKind,
+  type NewItem,
+  newItem,
   pageEntity,
   pageKey,
   readHead
@@ -210,9 +211,11 @@ export const make = ({ parent }: { readonly parent: Key }): DsSet => {
  * Inside a transaction the writes join it. Outside they are commits of at most 500 items each, not atomic with each
  * other. Cost: 1 write per item. O(items).
  *
- * Fails with `DatastoreError`: `InvalidArgument` for an id that breaks the rules or an item above 900 KiB, before
- * anything is sent; `OutcomeUnknown` when items may have been added: adding them again with the same `atMillis` is safe
- * within {@link TombstonesDelay}.
+ * Of items with the same id the last one counts.
+ *
+ * Fails with `DatastoreError`: `InvalidArgument` for an id that breaks the rules, an item above 900 KiB, or a value or
+ * time of another type, before anything is sent; `OutcomeUnknown` when items may have been added: adding them again
+ * with the same `atMillis` is safe within {@link TombstonesDelay}.
  *
  * Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.Add`.
  *
@@ -225,20 +228,39 @@ export const add = (
 ): Effect.Effect<void, DatastoreError, Datastore> =>
   Effect.gen(function*() {
     const now = yield* Clock.currentTimeMillis
-    const entities: Array<Entity.Entity> = []
+    const added = new Map<string, NewItem>()
     for (const item of items) {
-      const problem = checkId(item.id)
-      if (problem !== undefined) return yield* refuseItem(set, item.id, problem)
-      const entity = itemEntity(set.parent, item, item.atMillis ?? now)
-      const bytes = Entity.sizeBytes(entity)
-      if (bytes > maxEntityBytes) {
-        return yield* refuseItem(set, item.id, `an item has at most ${maxEntityBytes} bytes, this one has ${bytes}`)
+      const refused = checkId(item.id) ?? checkItem(item)
+      if (refused !== undefined) return yield* refuseItem(set, item.id, refused)
+      const made = newItem(set.parent, item, item.atMillis ?? now)
+      if (made.bytes > maxEntityBytes) {
+        const detail = `an item has at most ${maxEntityBytes} bytes, this one has ${made.bytes}`
+        return yield* refuseItem(set, item.id, detail)
       }
-      entities.push(entity)
+      added.set(item.id, made)
     }
-    if ((yield* Transaction.current) !== undefined) return yield* put(entities)
-    const { backend } = yield* Datastore
-    yield* Effect.forEach(splitBySize(entities, backend.limits.commitBytes), put, { concurrency: 4, discard: true })
+    yield* addItems(Array.from(added.values()))
+  })
+
+/** What is wrong with an item but for its id, or `undefined`: stored as something else it would not be read back. */
+const checkItem = ({ atMillis, trace, value }: Item): string | undefined => {
+  if (!(value instanceof Uint8Array)) return `its value is a Uint8Array, got ${typeof value}`
+  if (atMillis !== undefined && !Number.isSafeInteger(atMillis)) return `its atMillis is an integer, got ${atMillis}`
+  return trace === undefined || typeof trace === "string" ? undefined : `its trace is a string, got ${typeof trace}`
+}
+
+/**
+ * Adds items that were checked before, each with an id of its own.
+ *
+ * @internal
+ */
+export const addItems = (items: ReadonlyArray<NewItem>): Effect.Effect<void, DatastoreError, Datastore> =>
+  Effect.contextWith((context: Context.Context<Datastore>) => {
+    if (Transaction.of(context) !== undefined) return put(items.map(({ entity }) => entity))
+    const datastore = Context.get(context, Datastore)
+    const parts = splitBySize(items, datastore.backend.limits.commitBytes)
+    const send = ({ bytes, mutations }: Part) => sendBlind(datastore, mutations, "put", bytes)
+    return parts.length === 1 ? send(parts[0]!) : Effect.forEach(parts, send, { concurrency: 4, discard: true })
   })
 
 /**
@@ -274,7 +296,10 @@ export const list = (
   }
 ): Effect.Effect<Listing, DatastoreError, Datastore> =>
   Effect.gen(function*() {
-    yield* Transaction.refuseInside("DsSet.list", "list before it, and give the listing to `beginPop` inside")
+    const context = yield* Effect.context<Datastore>()
+    if (Transaction.of(context) !== undefined) {
+      return yield* Transaction.refuse("DsSet.list", "list before it, and give the listing to `beginPop` inside")
+    }
     const { maxBytes = defaultMaxBytes, maxItems } = options
     if (!(Number.isSafeInteger(maxItems) && maxItems > 0)) {
       return yield* Effect.die(new Error(`DsSet.list: maxItems is a positive integer, got ${maxItems}`))
@@ -283,23 +308,28 @@ export const list = (
       return yield* Effect.die(new Error(`DsSet.list: maxBytes is a positive number, got ${maxBytes}`))
     }
     // The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between.
-    const delayMillis = Duration.toMillis(yield* TombstonesDelay)
+    const delayMillis = Duration.toMillis(Context.get(context, TombstonesDelay))
     const expiredBefore = (yield* Clock.currentTimeMillis) - delayMillis
-    const maxHeadBytes = yield* MaxHeadBytes
-    return yield* Effect.retry(
-      listOnce(set, {
-        room: { items: maxItems, bytes: maxBytes },
-        cursor: options.cursor,
-        delayMillis,
-        expiredBefore,
-        maxHeadBytes
-      }),
-      {
-        times: 5,
-        while: (error) => error._tag === "PagesChanged"
-      }
-    ).pipe(Effect.mapError((error) => error._tag === "PagesChanged" ? damagedPage(error) : error))
+    return yield* listUntilSettled(set, {
+      datastore: Context.get(context, Datastore),
+      room: { items: maxItems, bytes: maxBytes },
+      cursor: options.cursor,
+      delayMillis,
+      expiredBefore,
+      maxHeadBytes: Context.get(context, MaxHeadBytes)
+    }, 5)
   }).pipe((listing) => inSpan(listing, "DsSet.list"))
+
+/** Lists, and lists again while the pages change between two reads. */
+const listUntilSettled = (
+  set: DsSet,
+  options: Parameters<typeof listOnce>[1],
+  retries: number
+): Effect.Effect<Listing, DatastoreError, Datastore> =>
+  Effect.catch(listOnce(set, options), (error) => {
+    if (error._tag !== "PagesChanged") return Effect.fail(error)
+    return retries === 0 ? Effect.fail(damagedPage(error)) : listUntilSettled(set, options, retries - 1)
+  })
 
 /** Bytes of the items of one listing, unless `maxBytes` says otherwise. */
 const defaultMaxBytes = 16 * 1_024 * 1_024
@@ -307,6 +337,7 @@ const defaultMaxBytes = 16 * 1_024 * 1_024
 const listOnce = (
   set: DsSet,
   options: {
+    readonly datastore: Datastore["Service"]
     readonly room: Room
     readonly cursor: Cursor | undefined
     readonly delayMillis: number
@@ -315,7 +346,7 @@ const listOnce = (
   }
 ): Effect.Effect<Listing, DatastoreError | PagesChanged, Datastore> =>
   Effect.gen(function*() {
-    const datastore = yield* Datastore
+    const { datastore } = options
     const { parent } = set
     const memory = setMemory(datastore, parent)
     const cursor = options.cursor ?? memory.cursor
@@ -335,7 +366,7 @@ const listOnce = (
     forgetDead(datastore, parent, tombstones)
     const wraps = options.cursor === undefined
     const seen = yield* collect(
-      { ...options, datastore, parent, memory, deleting, cursor, wraps, head: head!, tombstones },
+      { ...options, parent, memory, deleting, cursor, wraps, head: head!, tombstones },
       first
     )
     forgetIfEmpty(datastore, parent)
@@ -388,13 +419,10 @@ export const remove = (
     }
     const datastore = yield* Datastore
     const keys = Array.from(new Set(ids), (id) => itemKey(set.parent, id))
-    yield* Effect.forEach(
-      chunksOf(keys, maxDeletes),
-      (chunk) =>
-        chunk.length === 0
-          ? Effect.void
-          : sendBlind(datastore, chunk.map((key) => ({ _tag: "Delete", key })), "DsSet.remove"),
-      { concurrency: 4, discard: true }
+    yield* forEachChunk(
+      keys,
+      maxDeletes,
+      (chunk) => sendBlind(datastore, chunk.map((key) => ({ _tag: "Delete", key })), "DsSet.remove")
     )
   })
 
@@ -419,27 +447,26 @@ export const beginPop = (
   set: DsSet,
   listing: Listing
 ): Effect.Effect<PopOp, ContentionError, Datastore | Transaction.Transaction> =>
-  Effect.gen(function*() {
-    const transaction = yield* Transaction.Transaction
-    yield* Transaction.ensureOpen(transaction)
+  Effect.flatMap(Transaction.Transaction, (transaction) => {
+    if (!transaction.open) return Transaction.ended
     const name = set.parent.toString()
     if (listing.set.parent.toString() !== name) {
       const message = `DsSet.beginPop: the listing is of ${listing.set.parent}, the set is of ${name}`
-      return yield* Effect.die(new Error(message))
+      return Effect.die(new Error(message))
     }
     const key = headKey(set.parent)
     const unfinished = `DsSet.beginPop of ${name} without DsSet.finishPop: nothing would be popped`
     if (transaction.unfinished.has(unfinished) || transaction.writes.has(key.toString())) {
-      return yield* Effect.die(new Error(`DsSet.beginPop: ${name} is already being popped in this transaction`))
+      return Effect.die(new Error(`DsSet.beginPop: ${name} is already being popped in this transaction`))
     }
     // E7: the first snapshot of a key counts, and it must be the listing's.
     if (!sameSnapshot(Transaction.recordRead(transaction, listing.head), listing.head)) {
-      return yield* new ContentionError({ reason: new EntityChanged({ keys: [key] }) })
+      return Effect.fail(new ContentionError({ reason: new EntityChanged({ keys: [key] }) }))
     }
     transaction.unfinished.add(unfinished)
     const popped = new Set<string>()
     let open = true
-    return {
+    return Effect.succeed({
       set,
       canPop: (id) => open && listing.snapshots.has(id) && !popped.has(id),
       pop: (id) => {
@@ -455,7 +482,7 @@ export const beginPop = (
         open = false
         transaction.unfinished.delete(unfinished)
       }
-    }
+    })
   })
 
 /**
@@ -480,15 +507,16 @@ export const finishPop = (
   ...ops: ReadonlyArray<PopOp>
 ): Effect.Effect<void, DatastoreError, Datastore | Transaction.Transaction> =>
   Effect.gen(function*() {
-    const transaction = yield* Transaction.Transaction
-    yield* Transaction.ensureOpen(transaction)
-    const datastore = yield* Datastore
-    const ids = yield* Ids
+    const context = yield* Effect.context<Datastore | Transaction.Transaction>()
+    const transaction = Context.get(context, Transaction.Transaction)
+    if (!transaction.open) return yield* Transaction.ended
+    const datastore = Context.get(context, Datastore)
+    const ids = Context.get(context, Ids)
+    const maxHeadBytes = Context.get(context, MaxHeadBytes)
     const token = yield* ids.next
     const atMillis = yield* Clock.currentTimeMillis
     // Well before the token itself may be erased.
-    const giveUpAtMillis = atMillis + Duration.toMillis(yield* TombstonesDelay) / 2
-    const maxHeadBytes = yield* MaxHeadBytes
+    const giveUpAtMillis = atMillis + Duration.toMillis(Context.get(context, TombstonesDelay)) / 2
     for (const op of ops) {
       const { listing, set } = op
       const key = headKey(set.parent)
@@ -594,22 +622,22 @@ const refuseItem = (set: DsSet, id: unknown, detail: string): Effect.Effect<neve
   return Effect.fail(new DatastoreError({ operation: "DsSet", keys: [set.parent], reason }))
 }
 
-/** Splits entities into commits of at most 500 and below the limit in bytes. */
-const splitBySize = (
-  entities: ReadonlyArray<Entity.Entity>,
-  maxBytes: number
-): ReadonlyArray<ReadonlyArray<Entity.Entity>> => {
-  const parts: Array<Array<Entity.Entity>> = []
-  let bytes = Number.POSITIVE_INFINITY
-  for (const entity of entities) {
-    const size = Entity.sizeBytes(entity)
+/** One commit. */
+interface Part {
+  readonly mutations: Array<Mutation>
+  bytes: number
+}
+
+/** Splits items into commits of at most 500 and below the limit in bytes. */
+const splitBySize = (items: ReadonlyArray<NewItem>, maxBytes: number): ReadonlyArray<Part> => {
+  const parts: Array<Part> = []
+  for (const { bytes, entity } of items) {
     let part = parts[parts.length - 1]
-    if (part === undefined || part.length >= maxDeletes || bytes + size > maxBytes) {
-      parts.push(part = [])
-      bytes = 0
+    if (part === undefined || part.mutations.length >= maxDeletes || part.bytes + bytes > maxBytes) {
+      parts.push(part = { mutations: [], bytes: 0 })
     }
-    part.push(entity)
-    bytes += size
+    part.mutations.push({ _tag: "Upsert", entity })
+    part.bytes += bytes
   }
   return parts
 }

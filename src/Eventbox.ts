@@ -35,6 +35,7 @@ import { decodeEvents, isTransient, runBatch } from "./internal/batch.ts"
 import { adaptBatchSize, batchSize, type Course } from "./internal/batchSize.ts"
 import { type Emission, makeItems } from "./internal/emission.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
+import { retryOnceFailed } from "./internal/retries.ts"
 import type { Cursor } from "./internal/setMemory.ts"
 import type { Event, EVersion, PostProcess, Recipient, ServiceClass } from "./Processor.ts"
 import * as Transaction from "./Transaction.ts"
@@ -337,14 +338,15 @@ const send = <Self, S, A, E>(
   emissions: ReadonlyArray<Emission<A>>
 ): Effect.Effect<ReadonlyArray<string>, DatastoreError | EventRejected, Datastore> =>
   Effect.gen(function*() {
-    const items = yield* makeItems(box.eventCodec, recipient.key, emissions, DsSet.maxEntityBytes)
-    const add = DsSet.add(DsSet.make({ parent: recipient.key }), items)
+    const { parent } = DsSet.make({ parent: recipient.key })
+    const { ids, items } = yield* makeItems(box.eventCodec, parent, emissions, DsSet.maxEntityBytes)
+    const add = DsSet.addItems(items)
     const isInside = (yield* Transaction.current) !== undefined
     // Every try writes the same items with the same time, so a late one is hidden by the tombstone of an early one. //
     // P3
     yield* isInside ? add : retryEmit(add)
-    yield* afterCommit(Metrics.update(Metrics.eventsSent, recipient.monitoringString, items.length))
-    return items.map(({ id }) => id)
+    yield* afterCommit(Metrics.update(recipient.monitoringString, [Metrics.eventsSent, items.length]))
+    return ids
   })
 
 /**
@@ -358,20 +360,19 @@ const retryEmit = <A, E, R>(add: Effect.Effect<A, E, R>): Effect.Effect<A, E, R>
     const delay = yield* DsSet.TombstonesDelay
     const giveUpAtMillis = (yield* Clock.currentTimeMillis) + Duration.toMillis(delay) / 2
     let failure: { readonly error: E } | undefined
-    const attempt = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      failure !== undefined && now > giveUpAtMillis ?
-        Effect.fail(failure.error) :
-        Effect.tapError(add, (error) =>
-          Effect.sync(() => {
-            failure = { error }
-          })))
-    const isWorthIt = (error: E) =>
-      Effect.map(Clock.currentTimeMillis, (now) => now <= giveUpAtMillis && isTransient(error))
-    const schedule = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
-      Schedule.jittered,
-      Schedule.upTo({ duration: Duration.min(Duration.seconds(30), Duration.divideUnsafe(delay, 5)) })
-    )
-    return yield* Effect.retry(attempt, { while: isWorthIt, schedule })
+    const attempt = Effect.tapError(add, (error) =>
+      Effect.sync(() => {
+        failure = { error }
+      }))
+    const inTime = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      failure !== undefined && now > giveUpAtMillis ? Effect.fail(failure.error) : attempt)
+    return yield* retryOnceFailed(inTime, () => ({
+      while: isTransient,
+      schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
+        Schedule.jittered,
+        Schedule.upTo({ duration: Duration.min(Duration.seconds(30), Duration.divideUnsafe(delay, 5)) })
+      )
+    }))
   })
 
 const cycle = <Self, S, A, E>(
@@ -456,11 +457,11 @@ const retryBatch = <A, E, R>(
   batch: Effect.Effect<A, E, R>,
   schedule: Schedule.Schedule<unknown, ContentionError | DatastoreError>
 ): Effect.Effect<A, E, R> =>
-  Effect.retry(batch, {
+  retryOnceFailed(batch, () => ({
     while: (error) => (error instanceof ContentionError || error instanceof DatastoreError) && error.isRetryable,
     // The schedule only ever sees what `while` let through.
     schedule: schedule as Schedule.Schedule<unknown, unknown>
-  })
+  }))
 
 const emptySummary: Summary<never> = {
   batches: 0,

@@ -22,16 +22,28 @@ import * as Metric from "effect/Metric"
 
 const seconds = Metric.exponentialBoundaries({ start: 0.001, factor: 2, count: 18 })
 
+/** How to make a metric once more, with labels of its own. */
+const makers = new WeakMap<object, (attributes: Metric.Metric.AttributeSet) => Metric.Metric<number, unknown>>()
+
+const define = <M extends Metric.Metric<number, any>>(make: (attributes?: Metric.Metric.AttributeSet) => M): M => {
+  const metric = make()
+  makers.set(metric, make)
+  return metric
+}
+
 /**
  * Time to list the events of one batch, in seconds.
  *
  * @category metrics
  * @since 0.1.0
  */
-export const listDuration = Metric.histogram("eventbox_list_duration_seconds", {
-  description: "Time to list the events of one batch",
-  boundaries: seconds
-})
+export const listDuration = define((attributes) =>
+  Metric.histogram("eventbox_list_duration_seconds", {
+    attributes,
+    description: "Time to list the events of one batch",
+    boundaries: seconds
+  })
+)
 
 /**
  * Events whose emit committed.
@@ -39,10 +51,13 @@ export const listDuration = Metric.histogram("eventbox_list_duration_seconds", {
  * @category metrics
  * @since 0.1.0
  */
-export const eventsSent = Metric.counter("eventbox_events_sent_total", {
-  description: "Events whose emit committed",
-  incremental: true
-})
+export const eventsSent = define((attributes) =>
+  Metric.counter("eventbox_events_sent_total", {
+    attributes,
+    description: "Events whose emit committed",
+    incremental: true
+  })
+)
 
 /**
  * Events consumed or declared garbage, and garbage found by listings.
@@ -50,10 +65,13 @@ export const eventsSent = Metric.counter("eventbox_events_sent_total", {
  * @category metrics
  * @since 0.1.0
  */
-export const eventsRemoved = Metric.counter("eventbox_events_removed_total", {
-  description: "Events consumed or declared garbage, and garbage found by listings",
-  incremental: true
-})
+export const eventsRemoved = define((attributes) =>
+  Metric.counter("eventbox_events_removed_total", {
+    attributes,
+    description: "Events consumed or declared garbage, and garbage found by listings",
+    incremental: true
+  })
+)
 
 /**
  * Events that the last listing saw.
@@ -61,7 +79,12 @@ export const eventsRemoved = Metric.counter("eventbox_events_removed_total", {
  * @category metrics
  * @since 0.1.0
  */
-export const size = Metric.gauge("eventbox_size", { description: "Events that the last listing saw" })
+export const size = define((attributes) =>
+  Metric.gauge("eventbox_size", {
+    attributes,
+    description: "Events that the last listing saw"
+  })
+)
 
 /**
  * Age of the oldest event that the last listing saw, in seconds.
@@ -69,9 +92,12 @@ export const size = Metric.gauge("eventbox_size", { description: "Events that th
  * @category metrics
  * @since 0.1.0
  */
-export const oldestAge = Metric.gauge("eventbox_oldest_age_seconds", {
-  description: "Age of the oldest event that the last listing saw"
-})
+export const oldestAge = define((attributes) =>
+  Metric.gauge("eventbox_oldest_age_seconds", {
+    attributes,
+    description: "Age of the oldest event that the last listing saw"
+  })
+)
 
 /**
  * Batches by result.
@@ -79,7 +105,13 @@ export const oldestAge = Metric.gauge("eventbox_oldest_age_seconds", {
  * @category metrics
  * @since 0.1.0
  */
-export const batches = Metric.counter("eventbox_batches_total", { description: "Batches by result", incremental: true })
+export const batches = define((attributes) =>
+  Metric.counter("eventbox_batches_total", {
+    attributes,
+    description: "Batches by result",
+    incremental: true
+  })
+)
 
 /**
  * Time of the transaction of one batch, in seconds.
@@ -87,10 +119,13 @@ export const batches = Metric.counter("eventbox_batches_total", { description: "
  * @category metrics
  * @since 0.1.0
  */
-export const commitDuration = Metric.histogram("eventbox_commit_duration_seconds", {
-  description: "Time of the transaction of one batch",
-  boundaries: seconds
-})
+export const commitDuration = define((attributes) =>
+  Metric.histogram("eventbox_commit_duration_seconds", {
+    attributes,
+    description: "Time of the transaction of one batch",
+    boundaries: seconds
+  })
+)
 
 /**
  * Events consumed by one committed batch.
@@ -98,41 +133,48 @@ export const commitDuration = Metric.histogram("eventbox_commit_duration_seconds
  * @category metrics
  * @since 0.1.0
  */
-export const eventsPerBatch = Metric.histogram("eventbox_events_per_batch", {
-  description: "Events consumed by one committed batch",
-  boundaries: Metric.exponentialBoundaries({ start: 1, factor: 2, count: 16 })
-})
+export const eventsPerBatch = define((attributes) =>
+  Metric.histogram("eventbox_events_per_batch", {
+    attributes,
+    description: "Events consumed by one committed batch",
+    boundaries: Metric.exponentialBoundaries({ start: 1, factor: 2, count: 16 })
+  })
+)
 
 /**
- * Updates a metric of one recipient label, and of one result if given.
+ * A value for a metric, and the result that it is a value of, if the metric has that label.
  *
  * @internal
  */
-export const update = <State>(
-  metric: Metric.Metric<number, State>,
-  recipient: string,
-  value: number,
-  result?: string
-): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    labelled(metric, recipient, result).updateUnsafe(value, fiber.context)
+export type Update = readonly [metric: Metric.Metric<number, any>, value: number, result?: string]
+
+/**
+ * Updates metrics of one recipient label, in one step.
+ *
+ * @internal
+ */
+export const update = (recipient: string, ...updates: ReadonlyArray<Update>): Effect.Effect<void> =>
+  Effect.withFiber(({ context }) => {
+    for (const [metric, value, result] of updates) labelled(metric, recipient, result).updateUnsafe(value, context)
     return Effect.void
   })
 
-/** Metrics with their labels, made once each: labels have few values. */
-const labelledMetrics = new WeakMap<object, Map<string, unknown>>()
+/**
+ * Metrics with their labels, made once each: labels have few values, and Effect finds such a series without a merge.
+ */
+const labelledMetrics = new WeakMap<object, Map<string, Metric.Metric<number, unknown>>>()
 
-const labelled = <State>(
-  metric: Metric.Metric<number, State>,
+const labelled = (
+  metric: Metric.Metric<number, any>,
   recipient: string,
   result: string | undefined
-): Metric.Metric<number, State> => {
+): Metric.Metric<number, unknown> => {
   let byLabel = labelledMetrics.get(metric)
   if (byLabel === undefined) labelledMetrics.set(metric, byLabel = new Map())
   const label = result === undefined ? recipient : `${result} ${recipient}`
-  const known = byLabel.get(label) as Metric.Metric<number, State> | undefined
+  const known = byLabel.get(label)
   if (known !== undefined) return known
-  const made = Metric.withAttributes(metric, result === undefined ? { recipient } : { recipient, result })
+  const made = makers.get(metric)!(result === undefined ? { recipient } : { recipient, result })
   byLabel.set(label, made)
   return made
 }
@@ -142,20 +184,15 @@ const labelled = <State>(
  *
  * @internal
  */
-export const timed = <A, E, R, State>(
-  metric: Metric.Metric<number, State>,
+export const timed = <A, E, R>(
+  metric: Metric.Metric<number, any>,
   recipient: string,
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.clockWith((clock) =>
-    Effect.suspend(() => {
-      const start = clock.monotonicTimeNanosUnsafe()
-      return Effect.onExit(effect, (exit) =>
-        update(
-          metric,
-          recipient,
-          Number(clock.monotonicTimeNanosUnsafe() - start) / 1e9,
-          exit._tag === "Success" ? "success" : "failure"
-        ))
+  Effect.clockWith((clock) => {
+    const start = clock.monotonicTimeNanosUnsafe()
+    return Effect.onExit(effect, (exit) => {
+      const elapsed = Number(clock.monotonicTimeNanosUnsafe() - start) / 1e9
+      return update(recipient, [metric, elapsed, exit._tag === "Success" ? "success" : "failure"])
     })
-  )
+  })

@@ -338,14 +338,14 @@ export const Service = <Self = never>() =>
   return Object.assign(Base, {
     kind: options.kind,
     eventSchema: options.event,
-    eventCodec: makePayloadCodec(options.event),
+    eventCodec: makePayloadCodec(makeTextCodec(options.event)),
     stateCodec,
     recipient: (idOrKey: Key.Id | Key.Key, monitoringString?: string) =>
       makeRecipient(id, options.kind, idOrKey, monitoringString),
     toLayer: (build: Effect.Effect<Processor<Self, S["Type"], A["Type"], E["Type"]>, unknown, unknown>) =>
       Layer.effect(Base, build),
     entity: (entityOptions: EntityOptions<Self, S["Type"], A["Type"], E["Type"]>) =>
-      Effect.succeed(entityProcessor(stateCodec, entityOptions))
+      Effect.succeed(entityProcessor(makeTextCodec(options.state), entityOptions))
   }) as any
 }
 
@@ -363,8 +363,6 @@ export interface PayloadCodec<in out A> {
 const textEncoder = new TextEncoder()
 const textDecoder = new TextDecoder()
 
-const toBytes = (value: Schema.Json): Uint8Array => textEncoder.encode(JSON.stringify(value))
-
 const parseJson = (text: string): Schema.Json | undefined => {
   try {
     return JSON.parse(text) as Schema.Json
@@ -373,26 +371,36 @@ const parseJson = (text: string): Schema.Json | undefined => {
   }
 }
 
-const makePayloadCodec = <A>(schema: Schema.Codec<A, any>): PayloadCodec<A> => {
+/** Values to JSON text and back: at once, as an `Exit`, where the schema needs no fiber. */
+interface TextCodec<in out A> {
+  readonly encode: (value: A) => Effect.Effect<string, Schema.SchemaError>
+  readonly decode: (text: unknown) => Effect.Effect<A, Schema.SchemaError>
+}
+
+const makeTextCodec = <A>(schema: Schema.Codec<A, any>): TextCodec<A> => {
   const json = Schema.toCodecJson(schema) as Schema.Codec<A, Schema.Json>
   const encodeJson = Schema.encodeEffect(json)
   const decodeJson = Schema.decodeEffect(json)
-  const decodeText = Schema.decodeEffect(Schema.fromJsonString(json) as Schema.Codec<A, string>)
+  const decodeText = Schema.decodeUnknownEffect(Schema.fromJsonString(json) as Schema.Codec<A, string>)
   return {
-    // The text is no step of the schema: a value that needs no fiber is then encoded and decoded at once.
-    encode: (value) => {
-      const encoded = encodeJson(value)
-      if (!Exit.isExit(encoded)) return Effect.map(encoded, toBytes)
-      return Exit.map(encoded as Exit.Exit<Schema.Json, Schema.SchemaError>, toBytes)
-    },
-    decode: (bytes) => {
-      const text = textDecoder.decode(bytes)
-      const parsed = parseJson(text)
+    // The text is no step of the schema, which would need a fiber for it.
+    encode: (value) => mapAtOnce(encodeJson(value), (encoded) => JSON.stringify(encoded)),
+    decode: (text) => {
+      const parsed = typeof text === "string" ? parseJson(text) : undefined
       // What is wrong with a text that is not JSON, the schema says.
       return parsed === undefined ? decodeText(text) : decodeJson(parsed)
     }
   }
 }
+
+const makePayloadCodec = <A>({ decode, encode }: TextCodec<A>): PayloadCodec<A> => ({
+  encode: (value) => mapAtOnce(encode(value), (text) => textEncoder.encode(text)),
+  decode: (bytes) => decode(textDecoder.decode(bytes))
+})
+
+/** As `Effect.map`, and without a fiber where there is a result already. */
+const mapAtOnce = <A, B, E>(effect: Effect.Effect<A, E>, f: (value: A) => B): Effect.Effect<B, E> =>
+  Exit.isExit(effect) ? Exit.map(effect as Exit.Exit<A, E>, f) : Effect.map(effect, f)
 
 const makeRecipient = <Self>(
   service: string,
@@ -410,11 +418,9 @@ const makeRecipient = <Self>(
 const invariant: unknown = (_: never) => _
 
 const entityProcessor = <Self, S, A, E>(
-  codec: Schema.Codec<S, string>,
+  codec: TextCodec<S>,
   options: EntityOptions<Self, S, A, E>
 ): Processor<Self, S, A, E> => {
-  const decode = Schema.decodeUnknownEffect(codec)
-  const encode = Schema.encodeEffect(codec)
   const decodeVersion = Schema.decodeUnknownEffect(EVersion)
   return {
     loadState: (recipient) =>
@@ -424,13 +430,16 @@ const entityProcessor = <Self, S, A, E>(
         if (properties?.["EVersion"] === undefined) {
           return Effect.succeed({ state: options.initial(recipient), eversion: EVersion.make(0) })
         }
-        return Effect.all({ state: decode(properties["State"]), eversion: decodeVersion(properties["EVersion"]) }).pipe(
-          Effect.mapError((cause) => new StateDecodeError({ recipient: recipient.key, cause }))
+        return Effect.mapError(
+          Effect.flatMap(codec.decode(properties["State"]), (state) =>
+            mapAtOnce(decodeVersion(properties["EVersion"]), (eversion) => ({ state, eversion }))),
+          (cause) =>
+            new StateDecodeError({ recipient: recipient.key, cause })
         )
       }),
     prepareMutation: options.prepareMutation,
     saveState: (state, eversion, { key }) =>
-      Effect.flatMap(encodeState(encode, state, key), (text) => saveEntity(key, text, eversion))
+      Effect.flatMap(encodeState(codec.encode, state, key), (text) => saveEntity(key, text, eversion))
   }
 }
 

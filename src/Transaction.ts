@@ -9,7 +9,6 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
 import { AlreadyExists, DatastoreError, InvalidArgument } from "./EventboxError.ts"
@@ -81,23 +80,32 @@ export const makeUnsafe = (remembered: ReadonlyMap<string, Snapshot> = new Map()
  *
  * @internal
  */
-export const current: Effect.Effect<TransactionState | undefined> = Effect.flatMap(
-  Effect.serviceOption(Transaction),
-  (found) => Option.isNone(found) ? Effect.undefined : Effect.as(ensureOpen(found.value), found.value)
-)
+export const current: Effect.Effect<TransactionState | undefined> = Effect.contextWith((context) => {
+  const found = of(context)
+  return found === undefined || found.open ? Effect.succeed(found) : ended
+})
 
 /**
- * Dies when the transaction has ended: a fiber forked inside it has outlived it.
+ * The transaction of a context, if there is one; it may have ended.
  *
  * @internal
  */
-export const ensureOpen = (self: TransactionState): Effect.Effect<void> =>
-  self.open ? Effect.void : Effect.die(
+export const of = (context: Context.Context<never>): TransactionState | undefined =>
+  Context.getOrUndefined(context, Transaction)
+
+/**
+ * Dies because a fiber that was forked inside a transaction has outlived it.
+ *
+ * @internal
+ */
+export const ended: Effect.Effect<never> = Effect.suspend(() =>
+  Effect.die(
     new Error(
       "The transaction has ended: this fiber was forked inside it and outlived it. " +
         "Wait for such fibers inside the transaction, or do the work in `afterCommit`."
     )
   )
+)
 
 /**
  * Dies when the calling fiber is inside a transaction.
@@ -105,10 +113,15 @@ export const ensureOpen = (self: TransactionState): Effect.Effect<void> =>
  * @internal
  */
 export const refuseInside = (what: string, instead: string): Effect.Effect<void> =>
-  Effect.flatMap(Effect.serviceOption(Transaction), (found) =>
-    Option.isNone(found)
-      ? Effect.void
-      : Effect.die(new Error(`${what} cannot be used inside a transaction: ${instead}`)))
+  Effect.contextWith((context) => of(context) === undefined ? Effect.void : refuse(what, instead))
+
+/**
+ * Dies because of a call inside a transaction.
+ *
+ * @internal
+ */
+export const refuse = (what: string, instead: string): Effect.Effect<never> =>
+  Effect.die(new Error(`${what} cannot be used inside a transaction: ${instead}`))
 
 /**
  * Runs an effect as if outside of any transaction.

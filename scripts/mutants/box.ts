@@ -8,26 +8,30 @@ const emitting: ReadonlyArray<Mutant> = [
     name: "sent-counted-before-the-commit",
     file: "src/Eventbox.ts",
     what: "Events count as sent once the transaction of their emit has landed.",
-    find: "yield* afterCommit(Metrics.update(Metrics.eventsSent, recipient.monitoringString, items.length))",
-    replace: "yield* Metrics.update(Metrics.eventsSent, recipient.monitoringString, items.length)",
+    find: "yield* afterCommit(Metrics.update(recipient.monitoringString, [Metrics.eventsSent, items.length]))",
+    replace: "yield* Metrics.update(recipient.monitoringString, [Metrics.eventsSent, items.length])",
     tests: ["test/EventboxMetrics.test.ts"]
   },
   {
     name: "emit-retried-with-a-new-time",
     file: "src/Eventbox.ts",
     what: "Every try of an emit has the time of the first, or a late one is a new event (P3).",
-    find: "DsSet.add(DsSet.make({ parent: recipient.key }), items)",
-    replace: "DsSet.add(DsSet.make({ parent: recipient.key }), items.map(({ atMillis: _, ...item }) => item))",
+    find: "DsSet.addItems(items)",
+    replace: `Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      DsSet.addItems(items.map(({ bytes, entity }) => ({
+        bytes,
+        entity: { ...entity, properties: { ...entity.properties, At: now } }
+      }))))`,
     tests: ["test/Eventbox.emit.test.ts"]
   },
   {
     name: "emit-retried-with-a-new-id",
     file: "src/Eventbox.ts",
     what: "Every try of an emit has the same id, or one emit is two events.",
-    find: "const add = DsSet.add(DsSet.make({ parent: recipient.key }), items)",
+    find: "const add = DsSet.addItems(items)",
     replace: `const add = Effect.flatMap(
-      Effect.orDie(makeItems(box.eventCodec, recipient.key, emissions, DsSet.maxEntityBytes)),
-      (fresh) => DsSet.add(DsSet.make({ parent: recipient.key }), fresh)
+      Effect.orDie(makeItems(box.eventCodec, parent, emissions, DsSet.maxEntityBytes)),
+      (fresh) => DsSet.addItems(fresh.items)
     )`,
     tests: ["test/Eventbox.emit.test.ts"]
   },
@@ -59,16 +63,16 @@ const emitting: ReadonlyArray<Mutant> = [
     name: "event-size-unchecked",
     file: "src/internal/emission.ts",
     what: "An event above 900 KiB is EventRejected, and the message has the exact limit (E8).",
-    find: "bytes <= maxEntityBytes ?",
-    replace: "bytes <= maxEntityBytes + 1 ?",
+    find: "item.bytes > maxEntityBytes",
+    replace: "item.bytes > maxEntityBytes + 1",
     tests: ["test/Eventbox.emit.test.ts"]
   },
   {
     name: "id-twice-accepted",
     file: "src/internal/emission.ts",
     what: "One id twice in one emitAll is refused, since the second event would replace the first.",
-    find: "const problem = given.has(id)",
-    replace: "const problem = given.has(`${id}x`)",
+    find: "const detail = ids.has(id)",
+    replace: "const detail = ids.has(`${id}x`)",
     tests: ["test/Eventbox.emit.test.ts"]
   }
 ]
@@ -151,8 +155,8 @@ const batches: ReadonlyArray<Mutant> = [
     name: "newer-version-accepted",
     file: "src/internal/batch.ts",
     what: "A fetchEVersion that differs from the loaded version is contention (E1).",
-    find: "if (actual !== eversion) {",
-    replace: "if (actual < eversion) {",
+    find: "actual === eversion",
+    replace: "actual >= eversion",
     tests: ["test/Eventbox.processBatch.test.ts"]
   },
   {

@@ -48,17 +48,33 @@ const popping: ReadonlyArray<Mutant> = [
     name: "item-size-unchecked",
     file: "src/DsSet.ts",
     what: "An item above 900 KiB is refused before any RPC (E8).",
-    find: "if (bytes > maxEntityBytes) {",
-    replace: "if (bytes > maxEntityBytes * 2) {",
+    find: "if (made.bytes > maxEntityBytes) {",
+    replace: "if (made.bytes > maxEntityBytes + 1_000) {",
     tests: ["test/DsSet.test.ts"]
   },
   {
     name: "additions-not-split",
     file: "src/DsSet.ts",
     what: "Additions are split by bytes, so that no commit is above the limit of the backend.",
-    find: "bytes + size > maxBytes",
-    replace: "bytes > maxBytes",
+    find: "part.bytes + bytes > maxBytes",
+    replace: "part.bytes > maxBytes",
     tests: ["test/DsSet.test.ts"]
+  },
+  {
+    name: "one-id-added-twice",
+    file: "src/DsSet.ts",
+    what: "An id that is given twice to add is added once, with its last value: a commit has one mutation per key.",
+    find: "added.set(item.id, made)",
+    replace: "added.set(`${item.id} ${added.size}`, made)",
+    tests: ["test/DsSet.adding.test.ts"]
+  },
+  {
+    name: "stored-value-unchecked",
+    file: "src/DsSet.ts",
+    what: "A value that is no bytes is refused before any RPC.",
+    find: "checkId(item.id) ?? checkItem(item)",
+    replace: "checkId(item.id)",
+    tests: ["test/DsSet.adding.test.ts"]
   },
   {
     name: "items-deleted-before-the-commit",
@@ -509,8 +525,8 @@ const outcomes: ReadonlyArray<Mutant> = [
     name: "search-ends-with-the-token",
     file: "src/DsSet.ts",
     what: "The search ends after half of the delay: a read that takes long must end in time as well.",
-    find: "Duration.toMillis(yield* TombstonesDelay) / 2",
-    replace: "Duration.toMillis(yield* TombstonesDelay)",
+    find: "Duration.toMillis(Context.get(context, TombstonesDelay)) / 2",
+    replace: "Duration.toMillis(Context.get(context, TombstonesDelay))",
     tests: ["test/DsSet.outcome.test.ts"]
   }
 ]

@@ -48,8 +48,8 @@ const transactions: ReadonlyArray<Mutant> = [
     name: "open-unchecked-after-a-read",
     file: "src/Datastore.ts",
     what: "A read that was under way when the transaction ended dies.",
-    find: "if (transaction !== undefined) yield* Transaction.ensureOpen(transaction)",
-    replace: "",
+    find: "was waiting.\n      if (transaction?.open === false) return Transaction.ended",
+    replace: "was waiting.",
     tests: ["test/Datastore.test.ts"]
   },
   {
@@ -140,8 +140,8 @@ const around: ReadonlyArray<Mutant> = [
     name: "write-interruptible",
     file: "src/Datastore.ts",
     what: "An interruption waits for a write that is under way.",
-    find: "Effect.uninterruptible(sendCommit(datastore, { mutations, expected: [] }))",
-    replace: "sendCommit(datastore, { mutations, expected: [] })",
+    find: "Effect.uninterruptible(sendCommit(datastore, { mutations, expected: [] }, bytes))",
+    replace: "sendCommit(datastore, { mutations, expected: [] }, bytes)",
     tests: ["test/Datastore.test.ts"]
   },
   {
@@ -152,6 +152,14 @@ const around: ReadonlyArray<Mutant> = [
     find: "known(id) ?? found.get(id)!",
     replace: "found.get(id) ?? known(id)!",
     tests: ["test/Transaction.test.ts"]
+  },
+  {
+    name: "retried-without-the-first-pause",
+    file: "src/internal/retries.ts",
+    what: "The first retry waits as the policy says, and is one of its tries.",
+    find: "runs++ === 0 ? Effect.fail(failure) : self",
+    replace: "runs++ < 0 ? Effect.fail(failure) : self",
+    tests: ["test/Datastore.test.ts", "test/Eventbox.emit.test.ts"]
   },
   {
     name: "aborted-write-not-retried",
@@ -229,7 +237,7 @@ const around: ReadonlyArray<Mutant> = [
     name: "background-in-the-callers-context",
     file: "src/Datastore.ts",
     what: "Background work runs in the layer's context, not in the transaction and span of whoever asked for it.",
-    find: "(_: Context.Context<never>) => Context.omit(Transaction.Transaction)(context)",
+    find: "(_: Context.Context<never>) => outside",
     replace: "(own: Context.Context<never>) => own",
     tests: ["test/Datastore.background.test.ts"]
   },

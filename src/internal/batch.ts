@@ -122,12 +122,11 @@ export const runBatch = <Self, S, A, E>(
   }).pipe(
     Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
     Effect.tapError((error) =>
-      Metrics.update(
+      Metrics.update(recipient.monitoringString, [
         Metrics.batches,
-        recipient.monitoringString,
         1,
         error instanceof ContentionError ? "contention" : "failed"
-      )
+      ])
     ),
     (batch) =>
       inSpan(batch, "Eventbox.processBatch", () => ({ attributes: { "eventbox.recipient": recipient.key.toString() } }))
@@ -178,7 +177,7 @@ const finish = <Self, S, A, E>(
     }
     if (transitions.length === 0) {
       yield* garbage
-      yield* Metrics.update(Metrics.batches, recipient.monitoringString, 1, "nothing")
+      yield* Metrics.update(recipient.monitoringString, [Metrics.batches, 1, "nothing"])
     } else {
       // Round 2. Garbage that is left is garbage for the next batch too, so its deletion fails nothing that landed.
       const landing = land(batch, transitions)
@@ -195,11 +194,12 @@ const withRecipient = (error: ContentionError, recipient: Recipient<never>["key"
   new ContentionError({ reason: error.reason, recipient })
 
 const countLanded = (recipient: Recipient<any>, consumed: number): Effect.Effect<void> =>
-  Effect.all([
-    Metrics.update(Metrics.batches, recipient.monitoringString, 1, "committed"),
-    Metrics.update(Metrics.eventsRemoved, recipient.monitoringString, consumed),
-    Metrics.update(Metrics.eventsPerBatch, recipient.monitoringString, consumed)
-  ], { discard: true })
+  Metrics.update(
+    recipient.monitoringString,
+    [Metrics.batches, 1, "committed"],
+    [Metrics.eventsRemoved, consumed],
+    [Metrics.eventsPerBatch, consumed]
+  )
 
 /** Lists, measures, and sends off the deletion of stored garbage: its tombstones stay while it does. // E4 */
 const listForBatch = (
@@ -212,12 +212,15 @@ const listForBatch = (
     const { garbage, items } = listing
     const now = yield* Clock.currentTimeMillis
     const oldest = items.reduce((least, item) => Math.min(least, age(item)), now)
-    yield* Metrics.update(Metrics.size, monitoringString, items.length)
-    yield* Metrics.update(Metrics.oldestAge, monitoringString, (now - oldest) / 1_000)
+    yield* Metrics.update(
+      monitoringString,
+      [Metrics.size, items.length],
+      [Metrics.oldestAge, (now - oldest) / 1_000]
+    )
     if (garbage.ids.length > 0) {
       const datastore = yield* Datastore
       yield* datastore.background(Effect.ignore(deleteUnchanged(datastore, garbage.snapshots)))
-      yield* Metrics.update(Metrics.eventsRemoved, monitoringString, garbage.ids.length)
+      yield* Metrics.update(monitoringString, [Metrics.eventsRemoved, garbage.ids.length])
     }
     return listing
   })
@@ -264,7 +267,7 @@ const deleteGarbage = <Self, S, A, E>(
 ): Effect.Effect<void, DatastoreError, Datastore> =>
   garbage.length === 0 ? Effect.void : Effect.gen(function*() {
     yield* deleteUnchanged(yield* Datastore, garbage.map(({ id }) => listing.snapshots.get(id)!))
-    yield* Metrics.update(Metrics.eventsRemoved, recipient.monitoringString, garbage.length)
+    yield* Metrics.update(recipient.monitoringString, [Metrics.eventsRemoved, garbage.length])
   })
 
 /** Round 2: everything that the transitions do, in one commit. // E3 */
@@ -294,14 +297,11 @@ const checkEVersion = <Self, S, A, E>(
   recipient: Recipient<Self>,
   { eversion, remembered }: Loaded<S>
 ) =>
-  Effect.gen(function*() {
-    if (processor.fetchEVersion === undefined) {
-      const transaction = yield* Transaction.Transaction
+  processor.fetchEVersion === undefined
+    ? Effect.map(Transaction.Transaction, (transaction) => {
       for (const snapshot of remembered.values()) Transaction.recordRead(transaction, snapshot)
-      return
-    }
-    const actual = yield* processor.fetchEVersion(recipient)
-    if (actual !== eversion) {
-      return yield* new ContentionError({ reason: new EVersionChanged({ expected: eversion, actual }) })
-    }
-  })
+    })
+    : Effect.flatMap(processor.fetchEVersion(recipient), (actual) =>
+      actual === eversion
+        ? Effect.void
+        : Effect.fail(new ContentionError({ reason: new EVersionChanged({ expected: eversion, actual }) })))

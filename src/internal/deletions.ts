@@ -7,7 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { Snapshot } from "../Backend.ts"
-import { chunksOf, type Datastore, sameSnapshot, sendCommit } from "../Datastore.ts"
+import { type Datastore, forEachChunk, sameSnapshot, sendCommit } from "../Datastore.ts"
 import type { DatastoreError } from "../EventboxError.ts"
 
 /** Deletes in one commit. */
@@ -29,11 +29,7 @@ export const deleteUnchanged = (
   snapshots: ReadonlyArray<Snapshot>
 ): Effect.Effect<void, DatastoreError> => {
   const perCommit = Math.min(maxDeletes, Math.max(1, Math.floor(datastore.backend.limits.commitBytes / maxDeleteBytes)))
-  return Effect.forEach(
-    chunksOf(snapshots, perCommit),
-    (chunk) => chunk.length === 0 ? Effect.void : deleteChunk(datastore, chunk, 1),
-    { concurrency: 4, discard: true }
-  )
+  return forEachChunk(snapshots, perCommit, (chunk) => deleteChunk(datastore, chunk, 1))
 }
 
 /** A key of the greatest size, 6 KiB, with room for the envelope. */

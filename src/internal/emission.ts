@@ -2,23 +2,28 @@
  * From values to items: encoding, ids, checks and trace, all before anything is sent.
  */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
-import type { Item } from "../DsSet.ts"
-import * as Entity from "../Entity.ts"
 import { Encode, EventRejected, InvalidId, TooLarge } from "../EventboxError.ts"
 import { Ids } from "../Ids.ts"
 import type { Key } from "../Key.ts"
 import type { PayloadCodec } from "../Processor.ts"
 import { isTraced } from "./span.ts"
-import { checkId, itemEntity } from "./stored.ts"
+import { checkId, type NewItem, newItem } from "./stored.ts"
 
 /** A value to emit, and its id when the caller gave one. */
 export interface Emission<A> {
   readonly value: A
   readonly id: string | undefined
+}
+
+/** What one emit adds. */
+export interface Emitted {
+  readonly ids: ReadonlyArray<string>
+  readonly items: ReadonlyArray<NewItem>
 }
 
 /** Items of one emit, all with the same time: the time of the first try, which retries keep. */
@@ -27,13 +32,14 @@ export const makeItems = <A>(
   recipient: Key,
   emissions: ReadonlyArray<Emission<A>>,
   maxEntityBytes: number
-): Effect.Effect<ReadonlyArray<Item>, EventRejected> =>
+): Effect.Effect<Emitted, EventRejected> =>
   Effect.gen(function*() {
+    const context = yield* Effect.context<never>()
+    const source = Context.get(context, Ids)
+    const trace = currentTrace(context)
     const atMillis = yield* Clock.currentTimeMillis
-    const ids = yield* Ids
-    const trace = yield* currentTrace
-    const items: Array<Item> = []
-    const given = new Set<string>()
+    const items: Array<NewItem> = []
+    const ids = new Set<string>()
     for (const emission of emissions) {
       const encoded = codec.encode(emission.value)
       // A fiber step per event is what it would cost.
@@ -41,29 +47,24 @@ export const makeItems = <A>(
         ? encoded.value as Uint8Array
         : yield* Effect.mapError(encoded, (cause) =>
           new EventRejected({ recipient, reason: new Encode({ detail: cause.message, cause }) }))
-      const id = emission.id ?? (yield* ids.next)
-      const item: Item = { id, value, atMillis, trace }
-      const problem = given.has(id)
-        ? new InvalidId({ id, detail: "given twice in one call, where the second would replace the first" })
-        : checkItem(recipient, item, maxEntityBytes)
-      given.add(id)
-      if (problem !== undefined) {
-        return yield* new EventRejected({ recipient, reason: problem })
+      const id = emission.id ?? (yield* source.next)
+      const detail = ids.has(id)
+        ? "given twice in one call, where the second would replace the first"
+        : checkId(id)
+      if (detail !== undefined) {
+        return yield* new EventRejected({ recipient, reason: new InvalidId({ id: String(id), detail }) })
       }
+      const item = newItem(recipient, { id, value, trace }, atMillis)
+      if (item.bytes > maxEntityBytes) {
+        const limitBytes = maxEntityBytes - (item.bytes - value.length)
+        const reason = new TooLarge({ sizeBytes: value.length, limitBytes })
+        return yield* new EventRejected({ recipient, reason })
+      }
+      ids.add(id)
       items.push(item)
     }
-    return items
+    return { ids: Array.from(ids), items }
   })
-
-const checkItem = (recipient: Key, item: Item, maxEntityBytes: number): InvalidId | TooLarge | undefined => {
-  const detail = checkId(item.id)
-  if (detail !== undefined) return new InvalidId({ id: String(item.id), detail })
-  const bytes = Entity.sizeBytes(itemEntity(recipient, item, 0))
-  return bytes <= maxEntityBytes ? undefined : new TooLarge({
-    sizeBytes: item.value.length,
-    limitBytes: maxEntityBytes - (bytes - item.value.length)
-  })
-}
 
 const traceparent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-01$/
 
@@ -71,13 +72,12 @@ const traceparent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-01$/
  * `traceparent` of the span that the fiber is in, when it is sampled, its ids have the standard form, and a tracer that
  * could show the link is installed.
  */
-const currentTrace: Effect.Effect<string | undefined> = Effect.gen(function*() {
-  if (!(yield* isTraced)) return undefined
-  const found = yield* Effect.serviceOption(Tracer.ParentSpan)
-  if (Option.isNone(found) || !found.value.sampled) return undefined
-  const text = `00-${found.value.traceId}-${found.value.spanId}-01`
+const currentTrace = (context: Context.Context<never>): string | undefined => {
+  const span = isTraced(context) ? Context.getOrUndefined(context, Tracer.ParentSpan) : undefined
+  if (span?.sampled !== true) return undefined
+  const text = `00-${span.traceId}-${span.spanId}-01`
   return traceparent.test(text) ? text : undefined
-})
+}
 
 /** Links a batch to what emitted its events, each span once, at most 128. */
 export const linkTraces = (traces: Iterable<string | undefined>): Effect.Effect<void> => {

@@ -2,7 +2,7 @@
  * Reading pages of tombstones, and finding out which of them nobody needs any more.
  */
 import * as Effect from "effect/Effect"
-import { chunksOf, type Datastore } from "../Datastore.ts"
+import { type Datastore, forEachChunk } from "../Datastore.ts"
 import type { DatastoreError } from "../EventboxError.ts"
 import type { Key } from "../Key.ts"
 import { checkOf } from "./bytes.ts"
@@ -50,9 +50,7 @@ export const loadPages = (
           rememberPage(datastore, parent, number, page)
         }
       })
-    if (missing.length > 0) {
-      yield* Effect.forEach(chunksOf(missing, pagesPerLookup), load, { concurrency: 4, discard: true })
-    }
+    yield* forEachChunk(missing, pagesPerLookup, load)
     return pages.map(({ number }) => found.get(number) ?? known.get(number)!)
   })
 

@@ -44,10 +44,7 @@ export const makeMerged = (
     delay: Effect.andThen(Effect.yieldNow, Effect.yieldNow),
     collectWhile: (entries) => entries.size < maxLookupKeys,
     runAll: (entries) =>
-      Effect.forEach(group(entries), (part) => runGroup(backend, part), { concurrency: "unbounded", discard: true })
-        .pipe(
-          Effect.updateContext((_: Context.Context<never>) => context)
-        )
+      Effect.updateContext(runGroups(backend, group(entries)), (_: Context.Context<never>) => context)
   })
   return (keys) => Effect.request(Lookup({ keys }), resolver)
 }
@@ -68,11 +65,17 @@ const group = (entries: Arr.NonEmptyArray<Entry>): Array<Array<Entry>> => {
   return groups
 }
 
+/** Runs groups at once; a single one needs no fiber of its own. */
+const runGroups = (backend: Backend, groups: ReadonlyArray<ReadonlyArray<Entry>>): Effect.Effect<void> =>
+  groups.length === 1
+    ? runGroup(backend, groups[0]!)
+    : Effect.forEach(groups, (part) => runGroup(backend, part), { concurrency: "unbounded", discard: true })
+
 const runGroup = (backend: Backend, entries: ReadonlyArray<Entry>): Effect.Effect<void> =>
   Effect.flatMap(Effect.exit(lookup(backend, entries)), (exit) => {
     // A permanent failure may be the fault of one request: ask for each alone, so that only that one fails.
     if (Exit.isFailure(exit) && entries.length > 1 && !isTransient(exit)) {
-      return Effect.forEach(entries, (entry) => runGroup(backend, [entry]), { concurrency: "unbounded", discard: true })
+      return runGroups(backend, entries.map((entry) => [entry]))
     }
     return Effect.sync(() => {
       for (const entry of entries) {

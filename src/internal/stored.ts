@@ -4,7 +4,7 @@
  */
 import * as Option from "effect/Option"
 import type { Snapshot } from "../Backend.ts"
-import type * as Entity from "../Entity.ts"
+import * as Entity from "../Entity.ts"
 import * as Key from "../Key.ts"
 import * as Pages from "./pages.ts"
 import * as Tombstones from "./tombstones.ts"
@@ -48,6 +48,23 @@ export const itemEntity = (
     properties: item.trace === undefined ? properties : { ...properties, Trace: item.trace },
     unindexed: "all"
   }
+}
+
+/** An item that is about to be written. */
+export interface NewItem {
+  readonly entity: Entity.Entity
+  /** Of the entity, as Datastore counts. */
+  readonly bytes: number
+}
+
+/** Makes and measures an item. */
+export const newItem = (
+  parent: Key.Key,
+  item: Parameters<typeof itemEntity>[1],
+  atMillis: number
+): NewItem => {
+  const entity = itemEntity(parent, item, atMillis)
+  return { entity, bytes: Entity.sizeBytes(entity) }
 }
 
 /** An item as it was stored. */

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import type { Query, QueryResult, Snapshot, Timestamp } from "../../Backend.ts"
 import { type DatastoreError, Internal, InvalidArgument } from "../../EventboxError.ts"
+import { retryOnceFailed } from "../../internal/retries.ts"
 import type { Key } from "../../Key.ts"
 import type { Client, Method } from "./googleClient.ts"
 import { isTransient, makeError, type RpcFailure, toError } from "./googleErrors.ts"
@@ -238,17 +239,10 @@ export const retrying = (
       // Half of the time at most for one attempt: when its response was lost, there is time for another.
       connection.client.call(method, request, Math.max(1, Math.min(total - (now - start), total / 2))))
     return attempt.pipe(
-      // A schedule costs more than all else here, so there is one only once something has failed.
-      Effect.catch((failure) => Effect.retry(failingFirst(failure, attempt), ($) => $(backoff(total)))),
+      (read) => retryOnceFailed(read, () => ({ schedule: backoff(total) })),
       Effect.mapError((failure) => toError(operation, failure, keys))
     )
   })
-}
-
-/** Fails with a failure that has happened already, and is the effect from then on. */
-const failingFirst = <A, E>(failure: E, effect: Effect.Effect<A, E>): Effect.Effect<A, E> => {
-  let runs = 0
-  return Effect.suspend(() => runs++ === 0 ? Effect.fail(failure) : effect)
 }
 
 /** Pauses of 50 ms, twice as long each time, up to 5 s, jittered; none that would end after the time. */
