@@ -42,7 +42,16 @@ import { collect, pageLimit, readPage, type Room } from "./internal/listing.ts"
 import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
 import { type Change, MaxHeadBytes, nextHead } from "./internal/nextHead.ts"
 import { findOutcome } from "./internal/outcome.ts"
-import { type Cursor, forgetIfEmpty, forgetPage, knownPage, rememberPage, setMemory } from "./internal/setMemory.ts"
+import {
+  awaitDeletions,
+  type Cursor,
+  forgetIfEmpty,
+  forgetPage,
+  knownPage,
+  noteDeleting,
+  rememberPage,
+  setMemory
+} from "./internal/setMemory.ts"
 import { inSpan } from "./internal/span.ts"
 import {
   checkId,
@@ -334,6 +343,9 @@ const listUntilSettled = (
 /** Bytes of the items of one listing, unless `maxBytes` says otherwise. */
 const defaultMaxBytes = 16 * 1_024 * 1_024
 
+/** So many items may be being deleted beside any listing; beside a larger one, as many as it lists. */
+const maxDeletingBeside = 1_000
+
 const listOnce = (
   set: DsSet,
   options: {
@@ -348,6 +360,11 @@ const listOnce = (
   Effect.gen(function*() {
     const { datastore } = options
     const { parent } = set
+    // Items that are being deleted are read once more, and held until they are deleted: so there is a bound to them.
+    yield* awaitDeletions(setMemory(datastore, parent), {
+      items: Math.max(options.room.items, maxDeletingBeside),
+      bytes: Math.max(options.room.bytes, defaultMaxBytes)
+    })
     const memory = setMemory(datastore, parent)
     const cursor = options.cursor ?? memory.cursor
     // A deletion that ends while the reads are under way may leave its items in what they saw.
@@ -582,15 +599,12 @@ const deletePopped = (datastore: Datastore["Service"], { listing, popped, set }:
     // Nothing was left behind, so the next listing starts where this one did: it then covers the range of these ids,
     // without which their tombstones could not be erased. // E4
     if (popped.size === listing.items.length) listing.rewind()
-    const { deleting } = setMemory(datastore, set.parent)
-    for (const id of popped) deleting.add(id)
+    const bytes = listing.items.reduce((sum, { id, value }) => popped.has(id) ? sum + value.length : sum, 0)
+    const ended = noteDeleting(datastore, set.parent, popped, bytes)
     return datastore.background(
       deleteUnchanged(datastore, Array.from(popped, (id) => listing.snapshots.get(id)!)).pipe(
         Effect.catch((error) => Effect.logWarning("Popped items are left as garbage for the next listing", error)),
-        Effect.ensuring(Effect.sync(() => {
-          for (const id of popped) deleting.delete(id)
-          forgetIfEmpty(datastore, set.parent)
-        }))
+        Effect.ensuring(Effect.sync(ended))
       )
     )
   })

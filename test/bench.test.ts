@@ -16,6 +16,7 @@ import { figuresOf, replaceFigures } from "../bench/record.ts"
 import type { Table } from "../bench/setting.ts"
 import { formatNumber, formatTable } from "../bench/table.ts"
 import { tables } from "../bench/tables.ts"
+import { backlog, drainBacklog } from "../bench/tables/backlog.ts"
 import { batches } from "../bench/tables/batches.ts"
 import { codec } from "../bench/tables/codec.ts"
 import { hot } from "../bench/tables/hot.ts"
@@ -76,6 +77,15 @@ describe("bench in memory", () => {
       assert.deepStrictEqual(data.proof.count, 2 * (2 * 2_000 + 20))
     }))
 
+  it.live("a backlog is drained as a whole, and its table says what it took", () =>
+    Effect.gen(function*() {
+      const data = yield* smoke(backlog)
+
+      assert.strictEqual(data.proof.count, 2 * (40 + 80))
+      assert.deepStrictEqual(data.rows.map(({ batches: count }) => count), [4, 8, 2, 4])
+      assert.include(backlog.report(data), "CHECKED: 4 samples left 240 events")
+    }))
+
   it.live("an ordinary batch takes two round trips, and is billed for its events, state and tombstones", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* countBatches(InMemory.layer, [1, 10]), [countsOf(1), countsOf(10)])
@@ -84,6 +94,24 @@ describe("bench in memory", () => {
         { ...countsOf(1_000), emitCommits: 2, deleteCommits: 2, writes: countsOf(1_000).writes + 1 }
       ])
     }))
+
+  it.live(
+    "200,000 outstanding events: a batch reads twice its size at most, although deletes are slow",
+    () =>
+      Effect.gen(function*() {
+        for (const maxEvents of [1_000, 10_000]) {
+          const { row, total } = yield* drainBacklog(
+            { events: 200_000, maxEvents, weighed: false },
+            { lookup: 0, query: 0, commit: 5 }
+          )
+
+          assert.strictEqual(total.count, 200_000)
+          assert.strictEqual(row.batches, 200_000 / maxEvents)
+          assert.isAtMost(row.mostRead, 2 * maxEvents)
+        }
+      }),
+    { timeout: 120_000 }
+  )
 
   it.live("minutes of load: every batch consumes its events, for both ways of remembering", () =>
     Effect.gen(function*() {

@@ -61,6 +61,30 @@ const popping: ReadonlyArray<Mutant> = [
     tests: ["test/DsSet.test.ts"]
   },
   {
+    name: "deletions-not-awaited",
+    file: "src/internal/setMemory.ts",
+    what: "Items that are being deleted are bounded in number: a listing reads them once more.",
+    find: "memory.deleting.size <= most.items && ",
+    replace: "",
+    tests: ["test/DsSet.deleting.test.ts"]
+  },
+  {
+    name: "bytes-being-deleted-unbounded",
+    file: "src/internal/setMemory.ts",
+    what: "Items that are being deleted are bounded in bytes: they are held until they are gone.",
+    find: " && memory.deletingBytes <= most.bytes",
+    replace: "",
+    tests: ["test/DsSet.deleting.test.ts"]
+  },
+  {
+    name: "waiting-for-deletions-for-ever",
+    file: "src/internal/setMemory.ts",
+    what: "A listing that waits for deletions goes on when they have ended.",
+    find: "for (const look of memory.waiting) look()",
+    replace: "",
+    tests: ["test/DsSet.deleting.test.ts"]
+  },
+  {
     name: "one-id-added-twice",
     file: "src/DsSet.ts",
     what: "An id that is given twice to add is added once, with its last value: a commit has one mutation per key.",
@@ -94,17 +118,17 @@ const popping: ReadonlyArray<Mutant> = [
   },
   {
     name: "deletion-not-remembered",
-    file: "src/DsSet.ts",
+    file: "src/internal/setMemory.ts",
     what: "Ids that are being deleted are remembered, so that the next listing asks for more and needs one query.",
-    find: "for (const id of popped) deleting.add(id)",
+    find: "for (const id of ids) memory.deleting.add(id)",
     replace: "",
     tests: ["test/DsSet.listing.test.ts"]
   },
   {
     name: "deletion-remembered-for-ever",
-    file: "src/DsSet.ts",
+    file: "src/internal/setMemory.ts",
     what: "Ids are no longer ignored once their deletion is over, also when it failed.",
-    find: "for (const id of popped) deleting.delete(id)",
+    find: "for (const id of ids) memory.deleting.delete(id)",
     replace: "",
     tests: ["test/DsSet.listing.test.ts"]
   },
