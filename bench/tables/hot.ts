@@ -12,9 +12,13 @@ import { byEffort, freshProject, type Setting, type Table } from "../setting.ts"
 import { formatNumber, formatSpread, formatTable, reportProof } from "../table.ts"
 import { checkMailboxes, Counter, ticks } from "../workloads/counter.ts"
 import { type Drained, drainers } from "../workloads/drainer.ts"
+import { drainLuci } from "../workloads/luciDrainer.ts"
 
-/** Where the workers are: fibers of one process that take turns or do not, or processes with one worker each. */
-const places = ["turns", "fight", "processes"] as const
+/**
+ * Where the workers are: fibers of one process that take turns or do not, processes with one worker each, or LUCI's
+ * batch in one process.
+ */
+const places = ["turns", "fight", "processes", "luci"] as const
 
 /** Where the workers are. */
 export type Place = typeof places[number]
@@ -27,12 +31,15 @@ export interface HotRow {
   /** Batches that another worker won, for each one that landed. */
   readonly contendedPerBatch: Spread
   readonly batches: Spread
+  /** Events that the entity counted twice. */
+  readonly twice: Spread
 }
 
 /** What was measured. */
 export interface HotData {
   readonly rows: ReadonlyArray<HotRow>
   readonly events: number
+  readonly luciEvents: number
   readonly maxEvents: number
   readonly senders: number
   readonly samples: number
@@ -43,17 +50,29 @@ interface HotEffort {
   readonly workers: ReadonlyArray<number>
   readonly processes: ReadonlyArray<number>
   readonly events: number
+  /**
+   * With LUCI's batch: its workers wait for each other's locks, and a few hundred events take as long as all others.
+   */
+  readonly luci: { readonly workers: ReadonlyArray<number>; readonly events: number }
   readonly maxEvents: number
   readonly samples: number
 }
 
 const hotEffort = ({ effort, samples }: Setting): HotEffort =>
   byEffort(effort, {
-    smoke: { workers: [1, 2], processes: [2], events: 40, maxEvents: 10, samples: 1 },
+    smoke: {
+      workers: [1, 2],
+      processes: [2],
+      events: 40,
+      luci: { workers: [1], events: 20 },
+      maxEvents: 10,
+      samples: 1
+    },
     ordinary: {
       workers: [1, 2, 4, 8, 16],
       processes: [1, 2, 4, 8],
       events: 2_000,
+      luci: { workers: [1, 2, 4], events: 200 },
       maxEvents: 50,
       samples: samples ?? 3
     },
@@ -61,6 +80,7 @@ const hotEffort = ({ effort, samples }: Setting): HotEffort =>
       workers: [1, 2, 4, 8, 16],
       processes: [1, 2, 4, 8, 16],
       events: 8_000,
+      luci: { workers: [1, 2, 4, 8, 16], events: 400 },
       maxEvents: 100,
       samples: samples ?? 5
     }
@@ -70,23 +90,30 @@ const hotEffort = ({ effort, samples }: Setting): HotEffort =>
 const senders = 16
 const eventsPerEmit = 10
 
+interface Case {
+  readonly place: Place
+  readonly workers: number
+  readonly events: number
+}
+
 interface Sample {
   readonly seconds: number
   readonly drained: Drained
+  readonly twice: number
 }
 
 const measure = (setting: Setting): Effect.Effect<HotData, unknown, Scope.Scope> =>
   Effect.gen(function*() {
     const effort = hotEffort(setting)
     const cases = places.flatMap((place) =>
-      (place === "processes" ? effort.processes : effort.workers).map((workers) => ({ place, workers }))
+      workersAt(place, effort).map((workers) => ({ place, workers, events: eventsAt(place, effort) }))
     )
     const samples = new Map(cases.map((each) => [each, [] as Array<Sample>]))
     let proof: Proof = { samples: 0, count: 0, sum: 0 }
     for (let round = 0; round < effort.samples; round++) {
       for (let turn = 0; turn < cases.length; turn++) {
         const each = cases[(round + turn) % cases.length]!
-        const { sample, total } = yield* Effect.scoped(measureCase(setting.emulatorHost, each, effort))
+        const { sample, total } = yield* Effect.scoped(measureCase(setting.emulatorHost, each, effort.maxEvents))
         samples.get(each)!.push(sample)
         proof = { samples: proof.samples + 1, count: proof.count + total.count, sum: proof.sum + total.sum }
       }
@@ -97,12 +124,14 @@ const measure = (setting: Setting): Effect.Effect<HotData, unknown, Scope.Scope>
         return {
           place: each.place,
           workers: each.workers,
-          eventsPerSecond: spreadOf(found.map(({ seconds }) => effort.events / seconds)),
+          eventsPerSecond: spreadOf(found.map(({ seconds }) => each.events / seconds)),
           contendedPerBatch: spreadOf(found.map(({ drained }) => drained.contended / drained.batches)),
-          batches: spreadOf(found.map(({ drained }) => drained.batches))
+          batches: spreadOf(found.map(({ drained }) => drained.batches)),
+          twice: spreadOf(found.map(({ twice }) => twice))
         }
       }),
       events: effort.events,
+      luciEvents: effort.luci.events,
       maxEvents: effort.maxEvents,
       senders,
       samples: effort.samples,
@@ -110,12 +139,25 @@ const measure = (setting: Setting): Effect.Effect<HotData, unknown, Scope.Scope>
     }
   })
 
+const workersAt = (place: Place, { luci, processes, workers }: HotEffort): ReadonlyArray<number> =>
+  place === "luci" ? luci.workers : place === "processes" ? processes : workers
+
+const eventsAt = (place: Place, { events, luci }: HotEffort): number => place === "luci" ? luci.events : events
+
 /** Half of the events are there when the workers start, and half come while they work. */
-const measureCase = (
-  host: string,
-  { place, workers }: { readonly place: Place; readonly workers: number },
-  { events, maxEvents }: HotEffort
-) =>
+const measureCase = (host: string, each: Case, maxEvents: number) =>
+  each.place === "luci" ? measureLuci(host, each, maxEvents) : measureOurs(host, each, maxEvents)
+
+const measureLuci = (host: string, { events, workers }: Case, maxEvents: number) =>
+  Effect.gen(function*() {
+    const address = { host, projectId: freshProject() }
+    const load = { workers, maxEvents, events, senders, eventsPerEmit }
+    const { drained, seconds, total } = yield* Effect.promise(() => drainLuci(address, load))
+    // Events that are consumed twice are an answer here, not a failure of the benchmark.
+    return { sample: { seconds, drained, twice: total.count - events }, total: { count: 0, sum: 0 } }
+  })
+
+const measureOurs = (host: string, { events, place, workers }: Case, maxEvents: number) =>
   Effect.gen(function*() {
     const projectId = freshProject()
     const recipient = Counter.recipient("hot")
@@ -138,12 +180,12 @@ const measureCase = (
       const isDone = Effect.map(Effect.orDie(counted), (count) => count >= events)
       const context = yield* Effect.context<Counter>()
       const done = Effect.provideContext(isDone as Effect.Effect<boolean>, context)
-      const drained = team === undefined
+      const drained: Drained = team === undefined
         ? yield* drainers({ recipient, workers, maxEvents, manner: place === "fight" ? "fight" : "turns", done })
         : yield* team.drain(done)
       const seconds = since(begin).wallMicros / 1e6
       yield* Fiber.join(sending)
-      return { sample: { seconds, drained }, total: yield* checkMailboxes([recipient], events) }
+      return { sample: { seconds, drained, twice: 0 }, total: yield* checkMailboxes([recipient], events) }
     }).pipe(Effect.provide([Counter.layer, GoogleDatastore.layer({ emulatorHost: host, projectId })]))
   })
 
@@ -194,21 +236,23 @@ const nextMessage = (child: ChildProcess): Promise<unknown> =>
 const names = {
   turns: "fibers, taking turns",
   fight: "fibers, each for itself",
-  processes: "processes"
+  processes: "processes",
+  luci: "LUCI's batch, each for itself"
 } as const
 
-const report = ({ events, maxEvents, proof, rows, samples, senders: count }: HotData): string =>
+const report = ({ events, luciEvents, maxEvents, proof, rows, samples, senders: count }: HotData): string =>
   [
     `${samples} samples each, in turn; median (least..greatest)`,
     formatTable(
-      ["WORKERS", "", "events/s", "to the first row", "lost races per batch", "batches"],
+      ["WORKERS", "", "events/s", "to the first row", "lost races per batch", "batches", "counted twice"],
       rows.map((row) => [
         names[row.place],
         formatNumber(row.workers),
         formatSpread(row.eventsPerSecond),
         `x ${formatNumber(row.eventsPerSecond.median / firstOf(rows, row.place).eventsPerSecond.median)}`,
         formatSpread(row.contendedPerBatch),
-        formatSpread(row.batches)
+        formatSpread(row.batches),
+        formatSpread(row.twice)
       ])
     ),
     [
@@ -217,7 +261,11 @@ const report = ({ events, maxEvents, proof, rows, samples, senders: count }: Hot
       } events for one recipient on the emulator, half of them there at the start, half emitted by ${count} senders during`,
       `the work; batches of at most ${formatNumber(maxEvents)}. Until the last event is counted.`,
       "fibers, taking turns: `Eventbox.process` in one process. each for itself: `processBatch`, again after 5 to 25 ms when",
-      "it lost. processes: one worker with `Eventbox.process` each; all share the cores with the emulator."
+      "it lost, as LUCI's batch on the plain client. processes: one worker with `Eventbox.process` each; all share the",
+      `cores with the emulator. LUCI's batch: ${
+        formatNumber(luciEvents)
+      } events; its transactions lock what they read, and the emulator lets`,
+      "them wait for each other for seconds."
     ].join("\n"),
     reportProof(proof)
   ].join("\n\n")
@@ -226,7 +274,9 @@ const firstOf = (rows: ReadonlyArray<HotRow>, place: Place): HotRow =>
   Option.getOrThrow(Option.fromNullishOr(rows.find((row) => row.place === place)))
 
 const losses = ({ rows }: HotData): ReadonlyArray<string> =>
-  rows.filter((row) => row.eventsPerSecond.median < 0.8 * firstOf(rows, row.place).eventsPerSecond.median).map((row) =>
+  rows.filter((row) => row.place !== "luci").filter((row) =>
+    row.eventsPerSecond.median < 0.8 * firstOf(rows, row.place).eventsPerSecond.median
+  ).map((row) =>
     `a hot recipient, ${row.workers} ${names[row.place]}: x ${
       formatNumber(row.eventsPerSecond.median / firstOf(rows, row.place).eventsPerSecond.median)
     } of the throughput of the first row`

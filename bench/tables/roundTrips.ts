@@ -3,7 +3,7 @@
  * same batches without it, so that the emulator's own time can be told apart.
  */
 import { Effect, Exit, Layer, Scope } from "effect"
-import { type Datastore, Eventbox } from "effect-eventbox"
+import { type Backend, Datastore, Entity, Eventbox, Key } from "effect-eventbox"
 import { Recorder } from "effect-eventbox/testing"
 import { mark, type Proof, since, type Spread, spreadOf } from "../measure.ts"
 import { makeNetwork } from "../network.ts"
@@ -22,7 +22,9 @@ export interface RoundTripsRow {
   readonly batchSize: number
   /** From the call of `processBatch` to its result, with the delay. */
   readonly millis: Spread
-  /** The same without it. */
+  /** The RPCs of such a batch by themselves, with the delay: a query beside a lookup, and then a commit. */
+  readonly rpcsMillis: Spread
+  /** The batch without the delay. */
   readonly withoutMillis: Spread
   readonly batches: number
   /** The same over a network so slow that nothing but round trips is seen. */
@@ -65,6 +67,7 @@ const measure = (setting: Setting): Effect.Effect<RoundTripsData, unknown, Scope
       rows.push({
         batchSize,
         millis: spreadOf(series.millis),
+        rpcsMillis: spreadOf(series.rpcs),
         withoutMillis: spreadOf(series.without),
         batches: count,
         slowMillis: spreadOf(series.slow)
@@ -98,12 +101,14 @@ const measureSeries = (
     const recipient = Counter.recipient(`series-${batchSize}`)
     const found = {
       millis: [] as Array<number>,
+      rpcs: [] as Array<number>,
       without: [] as Array<number>,
       slow: [] as Array<number>,
       lookups: [] as Array<number>,
       lookupsWithout: [] as Array<number>
     }
     let emitted = 0
+    const bare = bareRpcs(batchSize)
     const look = Effect.flatMap(Counter, (counter) => counter.loadState(Counter.recipient("nobody")))
     const one = (delay: number, into: { readonly batch: Array<number>; readonly lookup: Array<number> }) =>
       Effect.gen(function*() {
@@ -118,8 +123,10 @@ const measureSeries = (
     const work = Effect.gen(function*() {
       // The first batch of a process connects, compiles and finds no tombstones.
       yield* one(0, { batch: [], lookup: [] })
+      yield* bare.prepare
       for (let round = 0; round < count; round++) {
         yield* one(delayMillis, { batch: found.millis, lookup: found.lookups })
+        found.rpcs.push(yield* timed(bare.run))
         yield* one(0, { batch: found.without, lookup: found.lookupsWithout })
       }
       for (let round = 0; round < slow; round++) yield* one(slowDelayMillis, { batch: found.slow, lookup: [] })
@@ -129,6 +136,33 @@ const measureSeries = (
     const total = yield* Effect.provide(work, [layer, Counter.layer])
     return { ...found, total }
   })
+
+/** Writes an entity of about so many bytes, never the same. */
+const write = (key: Key.Key, bytes: number): Backend.Mutation => ({
+  _tag: "Upsert",
+  entity: Entity.make(key, { Value: crypto.getRandomValues(new Uint8Array(bytes)), At: 1 }, { unindexed: "all" })
+})
+
+/** The RPCs of a batch without a batch: they read and write as many entities of about the same sizes. */
+const bareRpcs = (batchSize: number) => {
+  const parent = Key.make("BenchBare", `bare-${batchSize}`)
+  const keys = [parent, Key.child(parent, "BenchBareHead", 1)]
+  const items = Array.from(
+    { length: batchSize },
+    (_, index) => write(Key.child(parent, "BenchBareItem", `i${index}`), 35)
+  )
+  return {
+    prepare: Effect.flatMap(Datastore.Datastore, ({ backend }) => backend.commit({ mutations: items, expected: [] })),
+    run: Effect.flatMap(Datastore.Datastore, ({ backend }) =>
+      Effect.gen(function*() {
+        const [, expected] = yield* Effect.all([
+          backend.query({ kind: "BenchBareItem", ancestor: parent, limit: batchSize }),
+          backend.lookup(keys)
+        ], { concurrency: "unbounded" })
+        yield* backend.commit({ mutations: [write(keys[0]!, 60), write(keys[1]!, 20 * batchSize)], expected })
+      }))
+  }
+}
 
 /** The same backlog drained at once, and batch by batch with a wait for the deletes of each. */
 const measureOverlap = (host: string, batches: number): Effect.Effect<OverlapData, unknown> =>
@@ -200,16 +234,20 @@ const report = (data: RoundTripsData): string => {
         "batches",
         `ms with ${delayMillis} ms each way`,
         "round trips",
+        "its RPCs alone",
+        "batch / RPCs",
         "ms without",
         "less that",
         `ms with ${slowDelayMillis}`,
         "round trips"
       ],
-      rows.map(({ batches, batchSize, millis, slowMillis, withoutMillis }) => [
+      rows.map(({ batches, batchSize, millis, rpcsMillis, slowMillis, withoutMillis }) => [
         `${formatNumber(batchSize)} events`,
         formatNumber(batches),
         formatSpread(millis),
         trips(millis.median, delayMillis),
+        formatSpread(rpcsMillis),
+        `x ${formatNumber(millis.median / rpcsMillis.median)}`,
         formatSpread(withoutMillis),
         trips(millis.median - withoutMillis.median, delayMillis),
         formatSpread(slowMillis),
@@ -217,8 +255,9 @@ const report = (data: RoundTripsData): string => {
       ])
     ),
     [
-      "round trips: the median of ms divided by the delay there and back; less that: without what the same batches take",
-      `without a delay. With ${slowDelayMillis} ms on each way little is seen but round trips. A single lookup takes`,
+      "round trips: the median of ms divided by the delay there and back. its RPCs alone: a query beside a lookup, and then",
+      "a commit, of as much, sent by the same client without a batch around them. less that: without what the same batches",
+      `take without a delay. With ${slowDelayMillis} ms on each way little is seen but round trips. A single lookup takes`,
       `${formatSpread(lookupMillis)} ms with ${delayMillis} ms each way, and ${
         formatSpread(lookupWithoutMillis)
       } ms without.`,
@@ -242,8 +281,10 @@ const reportOverlap = ({ batches, batchSize, drainMillis, oneByOneMillis, overla
   ].join("\n")
 
 const losses = ({ rows }: RoundTripsData): ReadonlyArray<string> =>
-  rows.filter(({ millis }) => millis.median / roundTrip > 2.3).map(({ batchSize, millis }) =>
-    `a batch of ${formatNumber(batchSize)} takes ${(millis.median / roundTrip).toFixed(2)} round trips, wanted are 2.3`
+  rows.filter(({ millis }) => millis.median / roundTrip > 2.3).map(({ batchSize, millis, rpcsMillis }) =>
+    `a batch of ${formatNumber(batchSize)} takes the time of ${trips(millis.median, delayMillis)} round trips of ${
+      formatNumber(roundTrip)
+    } ms, wanted are 2.3; its RPCs alone take ${trips(rpcsMillis.median, delayMillis)} on this emulator`
   )
 
 /** The table. */
