@@ -366,8 +366,11 @@ const retryEmit = <A, E, R>(add: Effect.Effect<A, E, R>): Effect.Effect<A, E, R>
       }))
     const inTime = Effect.flatMap(Clock.currentTimeMillis, (now) =>
       failure !== undefined && now > giveUpAtMillis ? Effect.fail(failure.error) : attempt)
+    const isWorthIt = (error: E) =>
+      Effect.map(Clock.currentTimeMillis, (now) =>
+        now <= giveUpAtMillis && isTransient(error))
     return yield* retryOnceFailed(inTime, () => ({
-      while: isTransient,
+      while: isWorthIt,
       schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
         Schedule.jittered,
         Schedule.upTo({ duration: Duration.min(Duration.seconds(30), Duration.divideUnsafe(delay, 5)) })

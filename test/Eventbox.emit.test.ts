@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import { Clock, Effect, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
@@ -159,15 +159,18 @@ describe("emit", () => {
       })
       const emitting = Eventbox.emit(Journal, journal, "a").pipe(Effect.provideService(Datastore.Datastore, slow))
 
-      const fiber = yield* Effect.forkChild(Effect.flip(emitting))
+      const began = yield* Clock.currentTimeMillis
+      const fiber = yield* Effect.forkChild(Effect.all([Effect.flip(emitting), Clock.currentTimeMillis]))
       yield* settle
       yield* processOnce
       yield* TestClock.adjust("2 minutes")
       yield* emit(["b"])
       yield* processOnce
-      const error = yield* inTime(Fiber.join(fiber))
+      const [error, ended] = yield* inTime(Fiber.join(fiber))
 
       assert.deepStrictEqual([error, tries], [unknown, 1])
+      // At once: no pause comes before a try that would not be made.
+      assert.strictEqual(ended - began, 5 * 60_000)
       assert.deepStrictEqual(yield* pending(), [])
       assert.deepStrictEqual(yield* saved(), { state: ["a", "b"], eversion: 2 })
     }).pipe(withMinute, Effect.provide(world)))
