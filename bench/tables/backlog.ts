@@ -77,7 +77,7 @@ export const drainBacklog = ({ events, maxEvents, weighed }: BacklogCase, latenc
       reads.now = 0
     }
     const drained = Effect.gen(function*() {
-      memory.before = liveBytes()
+      memory.before = yield* settledBytes
       const start = mark()
       const summary = yield* Eventbox.drain(Counter, recipient, { maxEvents })
       return { summary, micros: since(start).wallMicros - memory.gcMicros }
@@ -124,6 +124,18 @@ const probedCounter = (probe: () => void) =>
         })
     }))
   ).pipe(Layer.provide(Counter.layer))
+
+/** The same once what was used before has been let go of, which takes some turns. */
+const settledBytes = Effect.gen(function*() {
+  let before = Number.POSITIVE_INFINITY
+  let now = liveBytes()
+  while (now < before) {
+    yield* Effect.sleep(200)
+    before = now
+    now = liveBytes()
+  }
+  return now
+})
 
 let collectGarbage: (() => void) | undefined
 
