@@ -171,6 +171,39 @@ describe("chaos: decisions", () => {
       }
     }))
 
+  // What is held is held for ever, and so is every later request on its connection.
+  it.effect("a strike that is stopped takes its fault back, and lets go of what it holds", () =>
+    Effect.gen(function*() {
+      for (const strikes of [kill, (slot: Slot, ...rest: [Strikes, () => boolean]) => cut([slot], ...rest)]) {
+        const log: Array<string> = []
+        const slot = fakeSlot("a", log)
+        const waiting: Slot = {
+          ...slot,
+          proxy: {
+            ...slot.proxy,
+            arm: (fault, when) => ({
+              ...slot.proxy.arm(fault, when),
+              struck: new Promise(() => {}),
+              disarm: () => {
+                log.push("a disarm")
+                return true
+              }
+            })
+          }
+        }
+        const striking = yield* Effect.forkChild(Random.withSeed(strikes(waiting, noStrikes(), () => false), "x"))
+        for (let n = 0; n < 500 && !/(Request|Response)$/.test(log.at(-1) ?? ""); n++) {
+          yield* TestClock.adjust("10 millis")
+          yield* Effect.promise(() => new Promise((done) => setImmediate(done)))
+        }
+        assert.match(log.at(-1) ?? "", /(Request|Response)$/)
+
+        yield* Fiber.interrupt(striking)
+
+        assert.deepStrictEqual(log.slice(-3), ["a disarm", "a hangUp", "a release"])
+      }
+    }))
+
   it.effect("a run in which nothing moves is given up after two minutes, one that goes on is not", () =>
     Effect.gen(function*() {
       let sent = 0

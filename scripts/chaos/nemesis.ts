@@ -67,11 +67,14 @@ export const kill = (slot: Slot, strikes: Strikes, isEnough: () => boolean): Eff
       while (slot.workDone() < work && !isEnough()) yield* Effect.sleep("10 millis")
       if (isEnough()) return
       const armed = aim === "moment" ? undefined : slot.proxy.arm(aim, isCommit)
-      const hit = armed === undefined ? undefined : yield* struck(armed)
-      add(strikes.kills, hit ?? slot.proxy.underWay())
-      yield* Effect.promise(() => slot.kill(pauseMillis))
-      if (aim === "holdRequest") yield* Effect.sleep(lateMillis)
-      armed?.release()
+      const strike = Effect.gen(function*() {
+        const hit = armed === undefined ? undefined : yield* struck(armed)
+        add(strikes.kills, hit ?? slot.proxy.underWay())
+        yield* Effect.promise(() => slot.kill(pauseMillis))
+        if (aim === "holdRequest") yield* Effect.sleep(lateMillis)
+        armed?.release()
+      })
+      yield* armed === undefined ? strike : lettingGo(armed, strike)
     }
   })
 
@@ -91,21 +94,33 @@ export const cut = (
       yield* Effect.sleep(pauseMillis)
       if (proxy.connections() === 0) continue
       const armed = proxy.arm(faults[kind], isAimed ? isCommit : () => true)
-      const hit = yield* struck(armed)
-      if (hit === undefined) {
-        // Nothing came: what is cut is a connection that waits, or nothing when the process is gone.
-        if (proxy.connections() === 0) continue
-        add(strikes.cuts[kind], proxy.underWay())
-        proxy.cutAll()
-        continue
-      }
-      add(strikes.cuts[kind], hit)
-      if (kind !== "late") continue
-      armed.hangUp()
-      yield* Effect.sleep(lateMillis)
-      armed.release()
+      const strike = Effect.gen(function*() {
+        const hit = yield* struck(armed)
+        if (hit === undefined) {
+          // Nothing came: what is cut is a connection that waits, or nothing when the process is gone.
+          if (proxy.connections() === 0) return
+          add(strikes.cuts[kind], proxy.underWay())
+          proxy.cutAll()
+          return
+        }
+        add(strikes.cuts[kind], hit)
+        if (kind !== "late") return
+        armed.hangUp()
+        yield* Effect.sleep(lateMillis)
+        armed.release()
+      })
+      yield* lettingGo(armed, strike)
     }
   })
+
+/** Takes a fault back, or lets go of what it holds, when the time is up: a connection would be held for ever. */
+const lettingGo = (armed: Armed, strike: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.onInterrupt(strike, () =>
+    Effect.sync(() => {
+      armed.disarm()
+      armed.hangUp()
+      armed.release()
+    }))
 
 /** A whole number from 0 up to, and without, `end`. */
 const below = (end: number): Effect.Effect<number> => Random.nextIntBetween(0, end, { halfOpen: true })
