@@ -406,12 +406,8 @@ const afterAbort = Schedule.exponential("20 millis").pipe(Schedule.jittered, Sch
 export const mutationBytes = (mutation: Mutation): number =>
   mutation._tag === "Delete" ? 64 + mutation.key.toString().length : Entity.sizeBytes(mutation.entity)
 
-/**
- * Splits an array into parts of at most `size`.
- *
- * @internal
- */
-export const chunksOf = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> => {
+/** Splits an array into parts of at most `size`. */
+const chunksOf = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> => {
   if (items.length <= size) return [items]
   const chunks: Array<ReadonlyArray<A>> = []
   for (let from = 0; from < items.length; from += size) chunks.push(items.slice(from, from + size))

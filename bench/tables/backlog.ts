@@ -9,7 +9,7 @@ import { runInNewContext } from "node:vm"
 import { mark, type Proof, since } from "../measure.ts"
 import { byEffort, type Setting, type Table } from "../setting.ts"
 import { formatNumber, formatTable, reportProof } from "../table.ts"
-import { checkMailboxes, Counter } from "../workloads/counter.ts"
+import { addTotal, checkMailboxes, Counter } from "../workloads/counter.ts"
 import { type Latency, makeDeepStore } from "../workloads/deepStore.ts"
 
 /** One backlog, drained in batches of one size. */
@@ -57,7 +57,7 @@ const measure = (setting: Setting): Effect.Effect<BacklogData, unknown, Scope.Sc
     for (const each of casesOf(setting)) {
       const { row, total } = yield* drainBacklog(each, serviceLatency)
       rows.push(row)
-      proof = { samples: proof.samples + 1, count: proof.count + total.count, sum: proof.sum + total.sum }
+      proof = { ...addTotal(proof, total), samples: proof.samples + 1 }
     }
     return { rows, proof }
   })

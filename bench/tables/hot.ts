@@ -10,7 +10,7 @@ import { mark, type Proof, since, type Spread, spreadOf } from "../measure.ts"
 import { nodeArguments } from "../network.ts"
 import { byEffort, freshProject, type Setting, type Table } from "../setting.ts"
 import { formatNumber, formatSpread, formatTable, reportProof } from "../table.ts"
-import { checkMailboxes, Counter, ticks } from "../workloads/counter.ts"
+import { addTotal, checkMailboxes, Counter, ticks } from "../workloads/counter.ts"
 import { type Drained, drainers } from "../workloads/drainer.ts"
 import { drainLuci } from "../workloads/luciDrainer.ts"
 
@@ -115,7 +115,7 @@ const measure = (setting: Setting): Effect.Effect<HotData, unknown, Scope.Scope>
         const each = cases[(round + turn) % cases.length]!
         const { sample, total } = yield* Effect.scoped(measureCase(setting.emulatorHost, each, effort.maxEvents))
         samples.get(each)!.push(sample)
-        proof = { samples: proof.samples + 1, count: proof.count + total.count, sum: proof.sum + total.sum }
+        proof = { ...addTotal(proof, total), samples: proof.samples + 1 }
       }
     }
     return {

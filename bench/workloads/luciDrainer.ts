@@ -3,7 +3,7 @@
  */
 import { setTimeout } from "node:timers/promises"
 import { mark, since } from "../measure.ts"
-import { ticks, type Total } from "./counter.ts"
+import { Counter, ticks, type Total } from "./counter.ts"
 import type { Drained } from "./drainer.ts"
 import { emitLuci, type LuciBox, LuciContention, processLuci, readLuci } from "./luci.ts"
 import { type Address, openClient } from "./plainClient.ts"
@@ -31,7 +31,7 @@ export interface LuciDrained {
 export const drainLuci = async (address: Address, load: LuciLoad): Promise<LuciDrained> => {
   const { events, workers } = load
   const { close, datastore } = openClient(address)
-  const box: LuciBox = { datastore, recipient: datastore.key(["BenchCounter", "hot"]) }
+  const box: LuciBox = { datastore, recipient: datastore.key([Counter.kind, "hot"]) }
   const drained = { batches: 0, contended: 0, idle: 0 }
   try {
     await sendAll(box, load, 0, events / 2)

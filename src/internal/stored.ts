@@ -37,7 +37,7 @@ export const itemsEnd = (parent: Key.Key): Key.Key => Key.childUnsafe(parent, it
 export const headKey = (parent: Key.Key): Key.Key => Key.childUnsafe(parent, headKind, 1)
 
 /** An item as it is stored. */
-export const itemEntity = (
+const itemEntity = (
   parent: Key.Key,
   item: { readonly id: string; readonly value: Uint8Array; readonly trace?: string | undefined },
   atMillis: number
