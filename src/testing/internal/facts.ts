@@ -53,8 +53,16 @@ export const play = (
     return snapshot!
   })
 
-/** For those who lost a race. */
-export const backoff = Schedule.exponential("2 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 100 }))
+/** Tries again what lost a race, for at most 100 times. */
+export const retryLost = <A>(
+  effect: Effect.Effect<A, ContentionError | DatastoreError>
+): Effect.Effect<A, ContentionError | DatastoreError> =>
+  Effect.retry(effect, { schedule: pauses, while: (error) => error._tag === "ContentionError" })
+
+const pauses = Schedule.min([Schedule.exponential("2 millis"), Schedule.spaced("50 millis")]).pipe(
+  Schedule.jittered,
+  Schedule.upTo({ times: 100 })
+)
 
 /** One mutation of each sort: two for keys that are missing, then two for keys that exist. */
 export const sorts: ReadonlyArray<(key: Key.Key, entity: Entity.Entity) => Mutation> = [
