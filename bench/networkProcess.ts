@@ -7,7 +7,7 @@ import { makeTcpProxy } from "../test/utils/tcpProxy.ts"
 import type { Order, Reply } from "./network.ts"
 
 const proxy = await Effect.runPromise(
-  Effect.flatMap(Scope.make(), (scope) => Scope.provide(makeTcpProxy(process.argv[2]!), scope))
+  Effect.flatMap(Scope.make(), (scope) => Scope.provide(makeTcpProxy(process.argv[2]!, { punctual: true }), scope))
 )
 
 const reply = (message: Reply): void => {

@@ -9,7 +9,7 @@ import { mark, type Proof, since, type Spread, spreadOf } from "../measure.ts"
 import { makeNetwork } from "../network.ts"
 import { byEffort, openEmulator, type Setting, type Table } from "../setting.ts"
 import { formatNumber, formatSpread, formatTable, reportProof } from "../table.ts"
-import { checkMailboxes, Counter, ticks } from "../workloads/counter.ts"
+import { addTotal, checkMailboxes, Counter, ticks } from "../workloads/counter.ts"
 
 /** Delay of each way. */
 const delayMillis = 10
@@ -58,12 +58,13 @@ const measure = (setting: Setting): Effect.Effect<RoundTripsData, unknown, Scope
     const network = yield* makeNetwork(setting.emulatorHost)
     const count = byEffort(setting.effort, { smoke: 3, ordinary: 100, full: 200 })
     const slow = byEffort(setting.effort, { smoke: 2, ordinary: 10, full: 30 })
+    const warmUp = byEffort(setting.effort, { smoke: 2, ordinary: 600, full: 1_000 })
     const rows: Array<RoundTripsRow> = []
     const sizes = setting.sizes.filter((size) => size <= 100)
     const proof = { samples: 0, count: 0, sum: 0 }
     let lookups = { with: spreadOf([0]), without: spreadOf([0]) }
     for (const batchSize of sizes) {
-      const series = yield* measureSeries(network, batchSize, { count, slow })
+      const series = yield* measureSeries(network, batchSize, { count, slow, warmUp })
       rows.push({
         batchSize,
         millis: spreadOf(series.millis),
@@ -90,15 +91,20 @@ const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E
     return Effect.map(effect, () => since(begin).wallMicros / 1_000)
   })
 
-/** Batches of one recipient in one process: with the delay and without it in turn, and a lookup beside each. */
-const measureSeries = (
-  network: Effect.Success<ReturnType<typeof makeNetwork>>,
-  batchSize: number,
-  { count, slow }: { readonly count: number; readonly slow: number }
-) =>
+interface SeriesEffort {
+  /** Batches that are timed with the delay, and as many without it. */
+  readonly count: number
+  /** Batches that are timed with the long delay. */
+  readonly slow: number
+  /** Batches before all others, which are not timed. */
+  readonly warmUp: number
+}
+
+type Network = Effect.Success<ReturnType<typeof makeNetwork>>
+
+/** Batches of one size in one process, with the delay and without it in turn, and a lookup beside each. */
+const measureSeries = (network: Network, batchSize: number, { count, slow, warmUp }: SeriesEffort) =>
   Effect.gen(function*() {
-    const { layer } = yield* openEmulator(network.host)
-    const recipient = Counter.recipient(`series-${batchSize}`)
     const found = {
       millis: [] as Array<number>,
       rpcs: [] as Array<number>,
@@ -107,34 +113,78 @@ const measureSeries = (
       lookups: [] as Array<number>,
       lookupsWithout: [] as Array<number>
     }
-    let emitted = 0
     const bare = bareRpcs(batchSize)
-    const look = Effect.flatMap(Counter, (counter) => counter.loadState(Counter.recipient("nobody")))
-    const one = (delay: number, into: { readonly batch: Array<number>; readonly lookup: Array<number> }) =>
+    let total = { count: 0, sum: 0 }
+    const measureRounds = (rounds: number, round: (at: Place) => Effect.Effect<void, unknown, Work>) =>
       Effect.gen(function*() {
-        yield* network.delay(delay)
-        yield* Eventbox.emitAll(Counter, recipient, ticks(emitted, batchSize))
-        emitted += batchSize
-        into.batch.push(yield* timed(Eventbox.processBatch(Counter, recipient, { maxEvents: batchSize })))
-        // The deletes of this batch are not to be seen in the time of the lookup.
-        yield* Effect.sleep(3 * delay + 20)
-        into.lookup.push(yield* timed(look))
+        for (let left = rounds; left > 0; left -= perDatabase) {
+          const times = Math.min(left, perDatabase)
+          const part = (at: Place) =>
+            Effect.andThen(bare.prepare, Effect.replicateEffect(round(at), times, { discard: true }))
+          total = addTotal(total, yield* inDatabase(network, batchSize, part))
+        }
       })
-    const work = Effect.gen(function*() {
-      // The first batch of a process connects, compiles and finds no tombstones.
-      yield* one(0, { batch: [], lookup: [] })
-      yield* bare.prepare
-      for (let round = 0; round < count; round++) {
-        yield* one(delayMillis, { batch: found.millis, lookup: found.lookups })
+    // The emulator is slow until its JVM has compiled what it runs, and this process is as well.
+    yield* measureRounds(warmUp, ({ batch }) => Effect.andThen(batch, bare.run))
+    yield* measureRounds(count, ({ time }) =>
+      Effect.gen(function*() {
+        yield* time(delayMillis, { batch: found.millis, lookup: found.lookups })
         found.rpcs.push(yield* timed(bare.run))
-        yield* one(0, { batch: found.without, lookup: found.lookupsWithout })
-      }
-      for (let round = 0; round < slow; round++) yield* one(slowDelayMillis, { batch: found.slow, lookup: [] })
+        yield* time(0, { batch: found.without, lookup: found.lookupsWithout })
+      }))
+    yield* measureRounds(slow, ({ time }) => time(slowDelayMillis, { batch: found.slow, lookup: [] }))
+    return { ...found, total }
+  })
+
+/** Rounds for one database: a query costs the emulator more with every entity of the kind that was ever there. */
+const perDatabase = 10
+
+type Work = Counter | Datastore.Datastore
+
+/** What is done in one database. */
+interface Place {
+  /** One batch, of events that are emitted before. */
+  readonly batch: Effect.Effect<void, unknown, Work>
+  /** Times one, and a lookup after it. */
+  readonly time: (delay: number, into: {
+    readonly batch: Array<number>
+    readonly lookup: Array<number>
+  }) => Effect.Effect<void, unknown, Work>
+}
+
+/** Works in a fresh database over a connection of its own, after a first batch; returns what its entity counted. */
+const inDatabase = (network: Network, batchSize: number, work: (at: Place) => Effect.Effect<void, unknown, Work>) =>
+  Effect.gen(function*() {
+    const { layer } = yield* openEmulator(network.host)
+    const recipient = Counter.recipient(`series-${batchSize}`)
+    let emitted = 0
+    const emit = Effect.suspend(() => {
+      const from = emitted
+      emitted += batchSize
+      return Eventbox.emitAll(Counter, recipient, ticks(from, batchSize))
+    })
+    const process = Eventbox.processBatch(Counter, recipient, { maxEvents: batchSize })
+    const look = Effect.flatMap(Counter, (counter) => counter.loadState(Counter.recipient("nobody")))
+    const batch = Effect.asVoid(Effect.andThen(emit, process))
+    const whole = Effect.gen(function*() {
+      // The first batch of a process connects, compiles and finds no tombstones.
+      yield* batch
+      yield* work({
+        batch,
+        time: (delay, into) =>
+          Effect.gen(function*() {
+            yield* network.delay(delay)
+            yield* emit
+            into.batch.push(yield* timed(process))
+            // The deletes of this batch are not to be seen in the time of the lookup.
+            yield* Effect.sleep(3 * delay + 20)
+            into.lookup.push(yield* timed(look))
+          })
+      })
       yield* network.delay(0)
       return yield* checkMailboxes([recipient], emitted)
     })
-    const total = yield* Effect.provide(work, [layer, Counter.layer])
-    return { ...found, total }
+    return yield* Effect.provide(whole, [layer, Counter.layer])
   })
 
 /** Writes an entity of about so many bytes, never the same. */
@@ -261,8 +311,8 @@ const report = (data: RoundTripsData): string => {
       `${formatSpread(lookupMillis)} ms with ${delayMillis} ms each way, and ${
         formatSpread(lookupWithoutMillis)
       } ms without.`,
-      "The delay is added by a proxy in another process, whose timers are up to 1 ms late each way. The first batch of the",
-      "process is left out."
+      "The delay is added by a proxy in another process. Left out are rounds of warm-up, and the first batch of each of the",
+      `databases: there is a fresh one every ${perDatabase} batches.`
     ].join("\n"),
     reportOverlap(overlap),
     reportProof(proof)

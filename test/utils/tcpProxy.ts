@@ -68,14 +68,24 @@ export const isCommit = (message: Uint8Array): boolean => {
   return false
 }
 
+/** How a proxy is made. */
+export interface ProxyOptions {
+  /**
+   * Whether delays end within 0.1 ms: the proxy then waits for the last two milliseconds without rest. Timers alone are
+   * up to 1 ms late, and a loaded machine makes them later.
+   */
+  readonly punctual?: boolean
+}
+
 /** A proxy in front of `target`, `host:port`, on a free port of the loopback interface. */
-export const makeTcpProxy = (target: string): Effect.Effect<TcpProxy, never, Scope.Scope> =>
+export const makeTcpProxy = (target: string, options: ProxyOptions = {}): Effect.Effect<TcpProxy, never, Scope.Scope> =>
   Effect.acquireRelease(
-    Effect.promise(() => open(target)),
+    Effect.promise(() => open(target, options)),
     ({ close }) => Effect.promise(close)
   )
 
 interface State {
+  readonly punctual: boolean
   toServerMillis: number
   toClientMillis: number
   requests: number
@@ -96,8 +106,12 @@ interface Pending {
   disarmed: boolean
 }
 
-const open = async (target: string): Promise<TcpProxy & { readonly close: () => Promise<void> }> => {
+const open = async (
+  target: string,
+  { punctual = false }: ProxyOptions
+): Promise<TcpProxy & { readonly close: () => Promise<void> }> => {
   const state: State = {
+    punctual,
     toServerMillis: 0,
     toClientMillis: 0,
     requests: 0,
@@ -209,8 +223,8 @@ class Connection {
     this.state = state
     this.client = client
     this.upstream = upstream
-    this.toServer = new Lane(upstream, () => state.toServerMillis, preface)
-    this.toClient = new Lane(client, () => state.toClientMillis, 0)
+    this.toServer = new Lane(upstream, () => state.toServerMillis, preface, state.punctual)
+    this.toClient = new Lane(client, () => state.toClientMillis, 0, state.punctual)
     for (const socket of [client, upstream]) {
       socket.setNoDelay(true)
       socket.on("error", () => {})
@@ -335,12 +349,14 @@ class Lane {
   private readonly to: Socket
   private readonly delayMillis: () => number
   private rest: Buffer = Buffer.alloc(0)
+  private readonly punctual: boolean
   private skip: number
   private held: Array<Frame> | undefined
   private readonly waiting: Array<{ readonly bytes: Buffer; readonly due: number }> = []
 
-  constructor(to: Socket, delayMillis: () => number, skip: number) {
+  constructor(to: Socket, delayMillis: () => number, skip: number, punctual: boolean) {
     this.to = to
+    this.punctual = punctual
     this.delayMillis = delayMillis
     this.skip = skip
   }
@@ -391,18 +407,26 @@ class Lane {
       this.to.write(bytes)
       return
     }
-    this.waiting.push({ bytes, due: Date.now() + delay })
+    this.waiting.push({ bytes, due: performance.now() + delay })
     if (this.waiting.length === 1) this.wait()
   }
 
   private wait(): void {
-    setTimeout(() => {
-      const now = Date.now()
-      while (this.waiting.length > 0 && this.waiting[0]!.due <= now) {
-        const { bytes } = this.waiting.shift()!
-        if (this.to.writable) this.to.write(bytes)
-      }
-      if (this.waiting.length > 0) this.wait()
-    }, Math.max(0, this.waiting[0]!.due - Date.now()))
+    const rest = this.waiting[0]!.due - performance.now()
+    if (!this.punctual) setTimeout(this.flush, Math.max(0, rest))
+    else if (rest > restless) setTimeout(this.flush, rest - restless)
+    else setImmediate(this.flush)
+  }
+
+  private readonly flush = (): void => {
+    const now = performance.now()
+    while (this.waiting.length > 0 && this.waiting[0]!.due <= now) {
+      const { bytes } = this.waiting.shift()!
+      if (this.to.writable) this.to.write(bytes)
+    }
+    if (this.waiting.length > 0) this.wait()
   }
 }
+
+/** For so many milliseconds before its time a punctual lane asks again and again. */
+const restless = 2
