@@ -11,6 +11,7 @@ export const ranks: Readonly<Record<string, number>> = {
   "Key": 0,
   "Ids": 0,
   "internal/retries": 0.1,
+  "internal/slab": 0.1,
   "internal/span": 0.1,
   "internal/bytes": 0.4,
   "internal/tombstones": 0.5,

@@ -284,5 +284,21 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     find: "whenBusy === \"skip\"",
     replace: "whenBusy !== \"skip\" && whenBusy !== \"wait\"",
     tests: ["test/Eventbox.batchSize.test.ts"]
+  },
+  {
+    name: "small-blobs-overlap",
+    file: "src/internal/slab.ts",
+    what: "Memory that was handed out is never handed out again.",
+    find: "slab.subarray(used, used += size)",
+    replace: "slab.subarray(used, used + size)",
+    tests: ["test/internal/slab.test.ts"]
+  },
+  {
+    name: "text-cut-off",
+    file: "src/internal/slab.ts",
+    what: "A text has room for three bytes per unit of UTF-16.",
+    find: "text.length * 3",
+    replace: "text.length * 2",
+    tests: ["test/internal/slab.test.ts"]
   }
 ]

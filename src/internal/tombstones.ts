@@ -11,6 +11,7 @@
  */
 import { compareUtf8 } from "../Key.ts"
 import { Reader, Writer } from "./bytes.ts"
+import { allocate } from "./slab.ts"
 
 /** One committed batch of pops, which may have consumed nothing (as that of a fence). */
 export interface Pop {
@@ -92,9 +93,7 @@ export const newestOf = (pops: ReadonlyArray<Pop>, ids: ReadonlyArray<string>): 
   const newest = new Map<string, number>()
   if (ids.length === 0 || pops.length === 0) return newest
   const wanted = new Set(ids)
-  const hashes = new Set<number>()
-  const listed = idReader(makePop("", 0, wanted))
-  while (listed.hasMore()) hashes.add(listed.idHash())
+  const hashes = hashesOf(wanted)
   for (const pop of pops) {
     const { atMillis } = pop
     const reader = idReader(pop)
@@ -107,6 +106,15 @@ export const newestOf = (pops: ReadonlyArray<Pop>, ids: ReadonlyArray<string>): 
     }
   }
   return newest
+}
+
+const hashesOf = (ids: Iterable<string>): ReadonlySet<number> => {
+  const writer = new Writer()
+  for (const id of ids) writer.id(id)
+  const reader = new Reader(writer.done())
+  const hashes = new Set<number>()
+  while (reader.hasMore()) hashes.add(reader.idHash())
+  return hashes
 }
 
 /**
@@ -132,7 +140,7 @@ export const withoutExpired = (
 
 /** Writes pops as bytes. O(bytes). */
 export const encode = (pops: ReadonlyArray<Pop>): Uint8Array => {
-  const bytes = new Uint8Array(encodedSize(pops))
+  const bytes = allocate(encodedSize(pops))
   bytes[0] = format
   let at = 1
   for (const pop of pops) {

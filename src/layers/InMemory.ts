@@ -25,6 +25,7 @@ import {
   InvalidArgument,
   NotFound
 } from "../EventboxError.ts"
+import { copyBytes } from "../internal/slab.ts"
 import * as Key from "../Key.ts"
 import { SortedRows } from "./internal/sortedRows.ts"
 
@@ -490,22 +491,6 @@ const copyValue = (value: Entity.Value): Entity.Value => {
   if (Array.isArray(value)) return value.map(copyValue)
   return Entity.isRecord(value) ? copyRecord(value) : Entity.canonicalScalar(value)
 }
-
-/** Small blobs share their memory in slabs, as Node's buffers do: a buffer of its own costs 20 times as much. */
-const copyBytes = (bytes: Uint8Array): Uint8Array => {
-  if (bytes.length > slabBytes / 4) return new Uint8Array(bytes)
-  if (slabUsed + bytes.length > slabBytes) {
-    slab = new Uint8Array(slabBytes)
-    slabUsed = 0
-  }
-  const copy = slab.subarray(slabUsed, slabUsed += bytes.length)
-  copy.set(bytes)
-  return copy
-}
-
-const slabBytes = 16 * 1024
-let slab = new Uint8Array(slabBytes)
-let slabUsed = 0
 
 const sameEntity = (self: Entity.Entity, that: Entity.Entity): boolean =>
   Entity.sameProperties(self.properties, that.properties) &&
