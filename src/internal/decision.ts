@@ -5,7 +5,25 @@ import * as Equal from "effect/Equal"
 import type { Event, Mutation, Transition } from "../Processor.ts"
 
 /** Whether two states differ: by identity first, then by value. */
-export const isChanged = (self: unknown, that: unknown): boolean => !Object.is(self, that) && !Equal.equals(self, that)
+export const isChanged = (self: unknown, that: unknown): boolean =>
+  !Object.is(self, that) && (differsPlainly(self, that) || !Equal.equals(self, that))
+
+/** Whether two plain objects have different scalars under one name: told without hashing both, as is the rule. */
+const differsPlainly = (self: unknown, that: unknown): boolean => {
+  if (!isPlain(self) || !isPlain(that)) return false
+  for (const name of Object.keys(self)) {
+    const [one, other] = [self[name], that[name]]
+    if (isScalar(one) && isScalar(other) && one !== other && !(Number.isNaN(one) && Number.isNaN(other))) return true
+  }
+  return false
+}
+
+const isPlain = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype &&
+  !(Equal.symbol in value)
+
+const isScalar = (value: unknown): boolean =>
+  typeof value === "string" || typeof value === "number" || typeof value === "boolean"
 
 /** Drops transitions that have no events, no effects and lead to the state that is there already. */
 export const withoutNoops = <S, A, E>(
