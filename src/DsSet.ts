@@ -303,31 +303,35 @@ export const list = (
      */
     readonly cursor?: Cursor | undefined
   }
-): Effect.Effect<Listing, DatastoreError, Datastore> =>
-  Effect.gen(function*() {
-    const context = yield* Effect.context<Datastore>()
-    if (Transaction.of(context) !== undefined) {
-      return yield* Transaction.refuse("DsSet.list", "list before it, and give the listing to `beginPop` inside")
-    }
-    const { maxBytes = defaultMaxBytes, maxItems } = options
-    if (!(Number.isSafeInteger(maxItems) && maxItems > 0)) {
-      return yield* Effect.die(new Error(`DsSet.list: maxItems is a positive integer, got ${maxItems}`))
-    }
-    if (!(maxBytes > 0)) {
-      return yield* Effect.die(new Error(`DsSet.list: maxBytes is a positive number, got ${maxBytes}`))
-    }
-    // The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between.
-    const delayMillis = Duration.toMillis(Context.get(context, TombstonesDelay))
-    const expiredBefore = (yield* Clock.currentTimeMillis) - delayMillis
-    return yield* listUntilSettled(set, {
-      datastore: Context.get(context, Datastore),
-      room: { items: maxItems, bytes: maxBytes },
-      cursor: options.cursor,
-      delayMillis,
-      expiredBefore,
-      maxHeadBytes: Context.get(context, MaxHeadBytes)
-    }, 5)
-  }).pipe((listing) => inSpan(listing, "DsSet.list"))
+): Effect.Effect<Listing, DatastoreError, Datastore> => inSpan(checkAndList(set, options), "DsSet.list")
+
+const checkAndList = Effect.fnUntraced(function*(
+  set: DsSet,
+  options: Parameters<typeof list>[1]
+): Effect.fn.Return<Listing, DatastoreError, Datastore> {
+  const context = yield* Effect.context<Datastore>()
+  if (Transaction.of(context) !== undefined) {
+    return yield* Transaction.refuse("DsSet.list", "list before it, and give the listing to `beginPop` inside")
+  }
+  const { maxBytes = defaultMaxBytes, maxItems } = options
+  if (!(Number.isSafeInteger(maxItems) && maxItems > 0)) {
+    return yield* Effect.die(new Error(`DsSet.list: maxItems is a positive integer, got ${maxItems}`))
+  }
+  if (!(maxBytes > 0)) {
+    return yield* Effect.die(new Error(`DsSet.list: maxBytes is a positive number, got ${maxBytes}`))
+  }
+  // The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between.
+  const delayMillis = Duration.toMillis(Context.get(context, TombstonesDelay))
+  const expiredBefore = (yield* Clock.currentTimeMillis) - delayMillis
+  return yield* listUntilSettled(set, {
+    datastore: Context.get(context, Datastore),
+    room: { items: maxItems, bytes: maxBytes },
+    cursor: options.cursor,
+    delayMillis,
+    expiredBefore,
+    maxHeadBytes: Context.get(context, MaxHeadBytes)
+  }, 5)
+})
 
 /** Lists, and lists again while the pages change between two reads. */
 const listUntilSettled = (
@@ -346,7 +350,7 @@ const defaultMaxBytes = 16 * 1_024 * 1_024
 /** So many items may be being deleted beside any listing; beside a larger one, as many as it lists. */
 const maxDeletingBeside = 1_000
 
-const listOnce = (
+const listOnce = Effect.fnUntraced(function*(
   set: DsSet,
   options: {
     readonly datastore: Datastore["Service"]
@@ -356,41 +360,40 @@ const listOnce = (
     readonly expiredBefore: number
     readonly maxHeadBytes: number
   }
-): Effect.Effect<Listing, DatastoreError | PagesChanged, Datastore> =>
-  Effect.gen(function*() {
-    const { datastore } = options
-    const { parent } = set
-    // Items that are being deleted are read once more, and held until they are deleted: so there is a bound to them.
-    yield* awaitDeletions(setMemory(datastore, parent), {
-      items: Math.max(options.room.items, maxDeletingBeside),
-      bytes: Math.max(options.room.bytes, defaultMaxBytes)
-    })
-    const memory = setMemory(datastore, parent)
-    const cursor = options.cursor ?? memory.cursor
-    // A deletion that ends while the reads are under way may leave its items in what they saw.
-    const deleting = new Set(memory.deleting)
-    const [first, [head]] = yield* Effect.all([
-      readPage(
-        datastore,
-        parent,
-        cursor.after,
-        pageLimit(datastore, parent, options.room) + deleting.size,
-        options.room.bytes
-      ),
-      readSnapshots([headKey(parent)])
-    ], { concurrency: "unbounded" })
-    const tombstones = yield* decodeHead(head!)
-    forgetDead(datastore, parent, tombstones)
-    const wraps = options.cursor === undefined
-    const seen = yield* collect(
-      { ...options, parent, memory, deleting, cursor, wraps, head: head!, tombstones },
-      first
-    )
-    forgetIfEmpty(datastore, parent)
-    const { hidden, ...rest } = seen
-    const garbage = { set, ids: hidden.map(({ key }) => String(key.id)), snapshots: hidden }
-    return { ...rest, set, garbage, head: head!, tombstones, expiredBefore: options.expiredBefore }
+): Effect.fn.Return<Listing, DatastoreError | PagesChanged, Datastore> {
+  const { datastore } = options
+  const { parent } = set
+  // Items that are being deleted are read once more, and held until they are deleted: so there is a bound to them.
+  yield* awaitDeletions(setMemory(datastore, parent), {
+    items: Math.max(options.room.items, maxDeletingBeside),
+    bytes: Math.max(options.room.bytes, defaultMaxBytes)
   })
+  const memory = setMemory(datastore, parent)
+  const cursor = options.cursor ?? memory.cursor
+  // A deletion that ends while the reads are under way may leave its items in what they saw.
+  const deleting = new Set(memory.deleting)
+  const [first, [head]] = yield* Effect.all([
+    readPage(
+      datastore,
+      parent,
+      cursor.after,
+      pageLimit(datastore, parent, options.room) + deleting.size,
+      options.room.bytes
+    ),
+    readSnapshots([headKey(parent)])
+  ], { concurrency: "unbounded" })
+  const tombstones = yield* decodeHead(head!)
+  forgetDead(datastore, parent, tombstones)
+  const wraps = options.cursor === undefined
+  const seen = yield* collect(
+    { ...options, parent, memory, deleting, cursor, wraps, head: head!, tombstones },
+    first
+  )
+  forgetIfEmpty(datastore, parent)
+  const { hidden, ...rest } = seen
+  const garbage = { set, ids: hidden.map(({ key }) => String(key.id)), snapshots: hidden }
+  return { ...rest, set, garbage, head: head!, tombstones, expiredBefore: options.expiredBefore }
+})
 
 /**
  * Deletes garbage of listings; what fails stays and is garbage again for the next listing.
@@ -522,46 +525,52 @@ export const beginPop = (
  */
 export const finishPop = (
   ...ops: ReadonlyArray<PopOp>
-): Effect.Effect<void, DatastoreError, Datastore | Transaction.Transaction> =>
-  Effect.gen(function*() {
-    const context = yield* Effect.context<Datastore | Transaction.Transaction>()
-    const transaction = Context.get(context, Transaction.Transaction)
-    if (!transaction.open) return yield* Transaction.ended
-    const datastore = Context.get(context, Datastore)
-    const ids = Context.get(context, Ids)
-    const maxHeadBytes = Context.get(context, MaxHeadBytes)
-    const token = yield* ids.next
-    const atMillis = yield* Clock.currentTimeMillis
-    // Well before the token itself may be erased.
-    const giveUpAtMillis = atMillis + Duration.toMillis(Context.get(context, TombstonesDelay)) / 2
-    for (const op of ops) {
-      const { listing, set } = op
-      const key = headKey(set.parent)
-      if (op.transaction !== transaction) {
-        return yield* Effect.die(new Error("DsSet.finishPop: the pop was begun in another transaction"))
-      }
-      if (transaction.writes.has(key.toString())) {
-        return yield* Effect.die(new Error(`DsSet.finishPop: the pop of ${set.parent} was finished before`))
-      }
-      const pop = Tombstones.makePop(token, atMillis, op.popped)
-      const change = nextHead(listing.tombstones, pop, {
-        ...listing,
-        keep: mustStay(listing),
-        popsOf: ({ check, number }) => knownPage(datastore, set.parent, number, check)?.pops,
-        maxHeadBytes
-      })
-      const entity = headEntity(key, change.head)
-      const bytes = Entity.sizeBytes(entity)
-      if (bytes > maxEntityBytes) return yield* headTooLarge(key, bytes)
-      transaction.writes.set(key.toString(), { _tag: "Upsert", entity }) // E7
-      for (const mutation of pageMutations(set, change)) {
-        transaction.writes.set(mutationKey(mutation).toString(), mutation)
-      }
-      transaction.afterCommit.push(rememberPages(datastore, set, change), deletePopped(datastore, op))
-      transaction.witness ??= findOutcome({ ...listing, parent: set.parent, datastore, token, ids, giveUpAtMillis })
-      op.finish()
+): Effect.Effect<void, DatastoreError, Datastore | Transaction.Transaction> => finishAll(ops)
+
+const finishAll = Effect.fnUntraced(function*(
+  ops: ReadonlyArray<PopOp>
+): Effect.fn.Return<void, DatastoreError, Datastore | Transaction.Transaction> {
+  const context = yield* Effect.context<Datastore | Transaction.Transaction>()
+  const transaction = Context.get(context, Transaction.Transaction)
+  if (!transaction.open) return yield* Transaction.ended
+  const datastore = Context.get(context, Datastore)
+  const ids = Context.get(context, Ids)
+  const maxHeadBytes = Context.get(context, MaxHeadBytes)
+  const token = yield* ids.next
+  const atMillis = yield* Clock.currentTimeMillis
+  // Well before the token itself may be erased.
+  const giveUpAtMillis = atMillis + Duration.toMillis(Context.get(context, TombstonesDelay)) / 2
+  for (const op of ops) {
+    const { listing, set } = op
+    const key = headKey(set.parent)
+    if (op.transaction !== transaction) {
+      return yield* Effect.die(new Error("DsSet.finishPop: the pop was begun in another transaction"))
     }
-  })
+    if (transaction.writes.has(key.toString())) {
+      return yield* Effect.die(new Error(`DsSet.finishPop: the pop of ${set.parent} was finished before`))
+    }
+    const pop = Tombstones.makePop(token, atMillis, op.popped)
+    const change = nextHead(listing.tombstones, pop, {
+      ...listing,
+      keep: mustStay(listing),
+      popsOf: ({ check, number }) => knownPage(datastore, set.parent, number, check)?.pops,
+      maxHeadBytes
+    })
+    const entity = headEntity(key, change.head)
+    const bytes = Entity.sizeBytes(entity)
+    if (bytes > maxEntityBytes) return yield* headTooLarge(key, bytes)
+    transaction.writes.set(key.toString(), { _tag: "Upsert", entity }) // E7
+    for (const mutation of pageMutations(set, change)) {
+      transaction.writes.set(mutationKey(mutation).toString(), mutation)
+    }
+    if (change.written.length + change.erased.length > 0) {
+      transaction.afterCommit.push(rememberPages(datastore, set, change))
+    }
+    transaction.afterCommit.push(deletePopped(datastore, op))
+    transaction.witness ??= findOutcome({ ...listing, parent: set.parent, datastore, token, ids, giveUpAtMillis })
+    op.finish()
+  }
+})
 
 /** What a pop does to the pages. */
 const pageMutations = (set: DsSet, { erased, written }: Change): ReadonlyArray<Mutation> => [

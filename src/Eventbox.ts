@@ -332,22 +332,21 @@ export const drain = <Self, S, A, E>(
     }
   })
 
-const send = <Self, S, A, E>(
+const send = Effect.fnUntraced(function*<Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   emissions: ReadonlyArray<Emission<A>>
-): Effect.Effect<ReadonlyArray<string>, DatastoreError | EventRejected, Datastore> =>
-  Effect.gen(function*() {
-    const { parent } = DsSet.make({ parent: recipient.key })
-    const { ids, items } = yield* makeItems(box.eventCodec, parent, emissions, DsSet.maxEntityBytes)
-    const add = DsSet.addItems(items)
-    const isInside = (yield* Transaction.current) !== undefined
-    // Every try writes the same items with the same time, so a late one is hidden by the tombstone of an early one. //
-    // P3
-    yield* isInside ? add : retryEmit(add)
-    yield* afterCommit(Metrics.update(recipient.monitoringString, [Metrics.eventsSent, items.length]))
-    return ids
-  })
+): Effect.fn.Return<ReadonlyArray<string>, DatastoreError | EventRejected, Datastore> {
+  const { parent } = DsSet.make({ parent: recipient.key })
+  const { ids, items } = yield* makeItems(box.eventCodec, parent, emissions, DsSet.maxEntityBytes)
+  const add = DsSet.addItems(items)
+  const isInside = (yield* Transaction.current) !== undefined
+  // Every try writes the same items with the same time, so a late one is hidden by the tombstone of an early one. //
+  // P3
+  yield* isInside ? add : retryEmit(add)
+  yield* afterCommit(Metrics.update(recipient.monitoringString, [Metrics.eventsSent, items.length]))
+  return ids
+})
 
 /**
  * Tries again, well within the tombstones delay: a retry after it would be a new event.
@@ -355,74 +354,73 @@ const send = <Self, S, A, E>(
  * A schedule counts from the first failure, and a process that stands still learns of that late: so the age of the emit
  * itself is looked at before every try.
  */
-const retryEmit = <A, E, R>(add: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.gen(function*() {
-    const delay = yield* DsSet.TombstonesDelay
-    const giveUpAtMillis = (yield* Clock.currentTimeMillis) + Duration.toMillis(delay) / 2
-    let failure: { readonly error: E } | undefined
-    const attempt = Effect.tapError(add, (error) =>
-      Effect.sync(() => {
-        failure = { error }
-      }))
-    const inTime = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      failure !== undefined && now > giveUpAtMillis ? Effect.fail(failure.error) : attempt)
-    const isWorthIt = (error: E) =>
-      Effect.map(Clock.currentTimeMillis, (now) =>
-        now <= giveUpAtMillis && isTransient(error))
-    return yield* retryOnceFailed(inTime, () => ({
-      while: isWorthIt,
-      schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
-        Schedule.jittered,
-        Schedule.upTo({ duration: Duration.min(Duration.seconds(30), Duration.divideUnsafe(delay, 5)) })
-      )
+const retryEmit = Effect.fnUntraced(function*<A, E, R>(add: Effect.Effect<A, E, R>): Effect.fn.Return<A, E, R> {
+  const delay = yield* DsSet.TombstonesDelay
+  const giveUpAtMillis = (yield* Clock.currentTimeMillis) + Duration.toMillis(delay) / 2
+  let failure: { readonly error: E } | undefined
+  const attempt = Effect.tapError(add, (error) =>
+    Effect.sync(() => {
+      failure = { error }
     }))
-  })
+  const inTime = Effect.flatMap(
+    Clock.currentTimeMillis,
+    (now) => failure !== undefined && now > giveUpAtMillis ? Effect.fail(failure.error) : attempt
+  )
+  const isWorthIt = (error: E) =>
+    Effect.map(Clock.currentTimeMillis, (now) => now <= giveUpAtMillis && isTransient(error))
+  return yield* retryOnceFailed(inTime, () => ({
+    while: isWorthIt,
+    schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
+      Schedule.jittered,
+      Schedule.upTo({ duration: Duration.min(Duration.seconds(30), Duration.divideUnsafe(delay, 5)) })
+    )
+  }))
+})
 
-const cycle = <Self, S, A, E>(
+const cycle = Effect.fnUntraced(function*<Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   options: ProcessOptions<E> | undefined,
   cursor: Cursor | undefined
-): Effect.Effect<
+): Effect.fn.Return<
   Summary<E> & { readonly reachedEnd: boolean },
   E | ContentionError | EventDecodeError | StoreError,
   Self | Datastore
-> =>
-  Effect.gen(function*() {
-    const datastore = yield* Datastore
-    let retries = -1
-    const batch = Effect.suspend(() => {
-      retries++
-      return sizedBatch(datastore, box, recipient, options, cursor)
-    })
-    const landed = yield* withKeyedLock(
-      datastore,
-      recipient.key,
-      options?.whenBusy ?? "wait",
-      retryBatch(batch, options?.retry ?? defaultRetry)
-    )
-    if (Option.isNone(landed)) return { ...emptySummary, truncated: true, skipped: true, reachedEnd: false }
-    const result = landed.value
-    const failures: Array<Cause.Cause<E | StoreError>> = []
-    for (const effect of result.postProcess) {
-      const exit = yield* Effect.exit(
-        options?.postProcess === undefined ? effect : Effect.retry(effect, options.postProcess)
-      )
-      if (Exit.isFailure(exit)) failures.push(exit.cause)
-    }
-    return {
-      batches: result.transitions > 0 ? 1 : 0,
-      consumed: result.consumed,
-      garbage: result.garbage,
-      transitions: result.transitions,
-      retries,
-      postProcessed: result.postProcess.length - failures.length,
-      postProcessFailures: failures,
-      truncated: result.truncated,
-      skipped: false,
-      reachedEnd: result.reachedEnd
-    }
+> {
+  const datastore = yield* Datastore
+  let retries = -1
+  const batch = Effect.suspend(() => {
+    retries++
+    return sizedBatch(datastore, box, recipient, options, cursor)
   })
+  const landed = yield* withKeyedLock(
+    datastore,
+    recipient.key,
+    options?.whenBusy ?? "wait",
+    retryBatch(batch, options?.retry ?? defaultRetry)
+  )
+  if (Option.isNone(landed)) return { ...emptySummary, truncated: true, skipped: true, reachedEnd: false }
+  const result = landed.value
+  const failures: Array<Cause.Cause<E | StoreError>> = []
+  for (const effect of result.postProcess) {
+    const exit = yield* Effect.exit(
+      options?.postProcess === undefined ? effect : Effect.retry(effect, options.postProcess)
+    )
+    if (Exit.isFailure(exit)) failures.push(exit.cause)
+  }
+  return {
+    batches: result.transitions > 0 ? 1 : 0,
+    consumed: result.consumed,
+    garbage: result.garbage,
+    transitions: result.transitions,
+    retries,
+    postProcessed: result.postProcess.length - failures.length,
+    postProcessFailures: failures,
+    truncated: result.truncated,
+    skipped: false,
+    reachedEnd: result.reachedEnd
+  }
+})
 
 /** One batch, of the size that is right for the recipient by now. */
 const sizedBatch = <Self, S, A, E>(

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Result } from "effect"
+import { Effect, Result, Schema, SchemaGetter } from "effect"
 import { TestClock } from "effect/testing"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
@@ -559,6 +559,41 @@ describe("E1 and E3: what fails leaves nothing behind", () => {
 
       assert.strictEqual(error._tag, "ContentionError")
     }).pipe(Effect.provide(world)))
+})
+
+/** A word of the dictionary takes a while to be looked up. */
+const Word = Schema.String.pipe(Schema.decodeTo(Schema.String, {
+  decode: SchemaGetter.transformEffect((text: string) =>
+    text.startsWith("look up") ? Effect.as(Effect.yieldNow, `${text}: found`) : Effect.succeed(text)
+  ),
+  encode: SchemaGetter.passthrough()
+}))
+
+class Words extends Processor.Service<Words>()("test/Words", {
+  kind: "Words",
+  state: Schema.Array(Schema.String),
+  event: Word
+}) {
+  static readonly layer = this.toLayer(this.entity({
+    initial: () => [],
+    prepareMutation: (events, state) =>
+      Effect.succeed({ transitions: [{ events, transitionTo: [...state, ...events.map(({ value }) => value)] }] })
+  }))
+}
+
+describe("events whose decoding takes time", () => {
+  // Must catch: going on from the first of them, or in another order.
+  it.effect("come to the processor once each and in order, those before and behind them too", () =>
+    Effect.gen(function*() {
+      const words = Words.recipient("one")
+      const texts = ["a", "b", "look up c", "d", "look up e"]
+      for (const text of texts) yield* Eventbox.emit(Words, words, text)
+
+      yield* Eventbox.processBatch(Words, words)
+
+      const { state } = yield* Eventbox.loadState(Words, words)
+      assert.deepStrictEqual(state, ["a", "b", "look up c: found", "d", "look up e: found"])
+    }).pipe(Effect.provide([world, Words.layer])))
 })
 
 describe("events and states that do not decode", () => {

@@ -277,8 +277,8 @@ const reads: ReadonlyArray<Mutant> = [
     name: "google-snapshots-out-of-order",
     file: "src/layers/internal/googleReads.ts",
     what: "Snapshots stand in the order of the keys.",
-    find: "return snapshots\n  })",
-    replace: "return Array.from(found.values())\n  })",
+    find: "return snapshots\n})",
+    replace: "return Array.from(found.values())\n})",
     tests: ["test/layers/GoogleDatastore.test.ts"]
   },
   {

@@ -211,8 +211,8 @@ const batches: ReadonlyArray<Mutant> = [
     name: "state-read-twice",
     file: "src/internal/batch.ts",
     what: "What loadState looked up is remembered in the transaction, which then needs no round of its own (P6).",
-    find: "transact(body, loaded.remembered)",
-    replace: "transact(body, new Map())",
+    find: "batch.loaded.remembered)",
+    replace: "new Map())",
     tests: ["test/Eventbox.rounds.test.ts"]
   },
   {
@@ -243,9 +243,33 @@ const batches: ReadonlyArray<Mutant> = [
     name: "undecodable-events-skipped",
     file: "src/internal/batch.ts",
     what: "An event that does not decode is an error, and is not passed over.",
-    find: "const fail = (cause: unknown) => new EventDecodeError",
-    replace: "if (listing.items.length > 0) continue\n      const fail = (cause: unknown) => new EventDecodeError",
+    find: "return decodeRest(box, recipient, items, events)",
+    replace: "continue",
     tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "decoded-again",
+    file: "src/internal/batch.ts",
+    what: "Events that were decoded before one whose decoding takes time come to the processor once.",
+    find: "items.slice(events.length)",
+    replace: "items.slice()",
+    tests: ["test/Eventbox.processBatch.test.ts"]
+  },
+  {
+    name: "equality-of-its-own-ignored",
+    file: "src/internal/decision.ts",
+    what: "A state that says itself what is equal is asked.",
+    find: " &&\n  !(Equal.symbol in value)",
+    replace: "",
+    tests: ["test/internal/decision.test.ts"]
+  },
+  {
+    name: "nan-is-a-change",
+    file: "src/internal/decision.ts",
+    what: "A state with NaN in it is not saved again and again.",
+    find: " && !(Number.isNaN(one) && Number.isNaN(other))",
+    replace: "",
+    tests: ["test/internal/decision.test.ts"]
   },
   {
     name: "newest-first",

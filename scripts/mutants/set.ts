@@ -104,8 +104,8 @@ const popping: ReadonlyArray<Mutant> = [
     name: "items-deleted-before-the-commit",
     file: "src/DsSet.ts",
     what: "Popped items are deleted after the commit, and not at all when it fails (P1).",
-    find: ", deletePopped(datastore, op))",
-    replace: ")\n      yield* deletePopped(datastore, op)",
+    find: "transaction.afterCommit.push(deletePopped(datastore, op))",
+    replace: "yield* deletePopped(datastore, op)",
     tests: ["test/DsSet.test.ts"]
   },
   {

@@ -69,23 +69,32 @@ export const decodeEvents = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   listing: DsSet.Listing
-): Effect.Effect<ReadonlyArray<Event<A>>, EventDecodeError> =>
-  Effect.gen(function*() {
-    const events: Array<Event<A>> = []
-    // The sort is stable: events of one millisecond stay in key order.
-    for (const { id, value } of listing.items.toSorted((self, that) => age(self) - age(that))) {
-      const decoded = box.eventCodec.decode(value)
-      // Decoding that needs no fiber is the rule, and a fiber step per event is what it would cost.
-      const exit = Exit.isExit(decoded) ? decoded as Exit.Exit<A, Schema.SchemaError> : yield* Effect.exit(decoded)
-      if (Exit.isSuccess(exit)) {
-        events.push({ id, value: exit.value })
-        continue
-      }
-      const fail = (cause: unknown) => new EventDecodeError({ recipient: recipient.key, eventId: id, cause })
-      return yield* Effect.mapError(exit as Exit.Exit<never, Schema.SchemaError>, fail)
-    }
-    return events
-  })
+): Effect.Effect<ReadonlyArray<Event<A>>, EventDecodeError> => {
+  // The sort is stable: events of one millisecond stay in key order.
+  const items = listing.items.toSorted((self, that) => age(self) - age(that))
+  const events: Array<Event<A>> = []
+  for (const { id, value } of items) {
+    const decoded = box.eventCodec.decode(value)
+    // Decoding that needs no fiber is the rule, and a fiber step per event is what it would cost.
+    if (!(Exit.isExit(decoded) && Exit.isSuccess(decoded))) return decodeRest(box, recipient, items, events)
+    events.push({ id, value: decoded.value as A })
+  }
+  return Effect.succeed(events)
+}
+
+/** Goes on behind the events that are decoded already. */
+const decodeRest = Effect.fnUntraced(function*<Self, S, A, E>(
+  box: ServiceClass<Self, any, S, A, E>,
+  recipient: Recipient<Self>,
+  items: ReadonlyArray<DsSet.Item>,
+  events: Array<Event<A>>
+): Effect.fn.Return<ReadonlyArray<Event<A>>, EventDecodeError> {
+  for (const { id, value } of items.slice(events.length)) {
+    const fail = (cause: Schema.SchemaError) => new EventDecodeError({ recipient: recipient.key, eventId: id, cause })
+    events.push({ id, value: yield* Effect.mapError(box.eventCodec.decode(value), fail) })
+  }
+  return events
+})
 
 const age = (item: DsSet.Item): number => item.atMillis ?? 0
 
@@ -111,84 +120,83 @@ export const runBatch = <Self, S, A, E>(
   recipient: Recipient<Self>,
   options: BatchOptions
 ): Effect.Effect<BatchResult<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
-  Effect.gen(function*() {
-    const { maxBytes = 1, maxEvents } = options
-    yield* Transaction.refuseInside("Eventbox.processBatch", "it is a transaction of its own; run it after this one")
-    if (!(Number.isSafeInteger(maxEvents) && maxEvents > 0)) {
-      return yield* Effect.die(new Error(`Eventbox: maxEvents is a positive integer, got ${maxEvents}`))
-    }
-    if (!(maxBytes > 0)) return yield* Effect.die(new Error(`Eventbox: maxBytes is a positive number, got ${maxBytes}`))
-    return yield* attempt(box, recipient, options)
-  }).pipe(
-    Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
-    Effect.tapError((error) =>
-      Metrics.update(recipient.monitoringString, [
-        Metrics.batches,
-        1,
-        error instanceof ContentionError ? "contention" : "failed"
-      ])
-    ),
+  attempt(box, recipient, options).pipe(
+    Effect.catch((error) => {
+      const contended = error instanceof ContentionError
+      return Effect.andThen(
+        Metrics.update(recipient.monitoringString, [Metrics.batches, 1, contended ? "contention" : "failed"]),
+        Effect.fail(contended ? withRecipient(error, recipient.key) : error)
+      )
+    }),
     (batch) =>
       inSpan(batch, "Eventbox.processBatch", () => ({ attributes: { "eventbox.recipient": recipient.key.toString() } }))
   )
 
-const attempt = <Self, S, A, E>(
+const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   { cursor, maxBytes, maxEvents }: BatchOptions
-) =>
-  Effect.gen(function*() {
-    const processor: Processor<Self, S, A, E> = yield* box
-    const set = DsSet.make({ parent: recipient.key })
-    // Round 1.
-    const [listing, loaded] = yield* Effect.all([
-      listForBatch(set, recipient, { maxItems: maxEvents, maxBytes, cursor }),
-      load(processor, recipient)
-    ], { concurrency: "unbounded" })
-    yield* linkTraces(listing.items.map(({ trace }) => trace))
-    const events = yield* decodeEvents(box, recipient, listing)
-    // After a lost race these events are tried again. After another failure the next batch goes on behind them, so that
-    // events that cannot be processed do not block the rest for ever.
-    return yield* Effect.tapError(finish({ processor, recipient, set, listing, loaded }, events), (error) =>
+) {
+  yield* Transaction.refuseInside("Eventbox.processBatch", "it is a transaction of its own; run it after this one")
+  if (!(Number.isSafeInteger(maxEvents) && maxEvents > 0)) {
+    return yield* Effect.die(new Error(`Eventbox: maxEvents is a positive integer, got ${maxEvents}`))
+  }
+  if (maxBytes !== undefined && !(maxBytes > 0)) {
+    return yield* Effect.die(new Error(`Eventbox: maxBytes is a positive number, got ${maxBytes}`))
+  }
+  const processor: Processor<Self, S, A, E> = yield* box
+  const set = DsSet.make({ parent: recipient.key })
+  // Round 1.
+  const [listing, loaded] = yield* Effect.all([
+    listForBatch(set, recipient, { maxItems: maxEvents, maxBytes, cursor }),
+    load(processor, recipient)
+  ], { concurrency: "unbounded" })
+  yield* linkTraces(listing.items.map(({ trace }) => trace))
+  const events = yield* decodeEvents(box, recipient, listing)
+  // After a lost race these events are tried again. After another failure the next batch goes on behind them, so that
+  // events that cannot be processed do not block the rest for ever.
+  return yield* Effect.tapError(
+    finish({ processor, recipient, set, listing, loaded }, events),
+    (error) =>
       Effect.sync(() => {
         if (isTransient(error)) {
           listing.rewind()
         }
-      }))
-  })
+      })
+  )
+})
 
 /** The processor's decision, and round 2. */
-const finish = <Self, S, A, E>(
+const finish = Effect.fnUntraced(function*<Self, S, A, E>(
   batch: Batch<Self, S, A, E>,
   events: ReadonlyArray<Event<A>>
-): Effect.Effect<BatchResult<E>, E | ContentionError | StoreError, Datastore> =>
-  Effect.gen(function*() {
-    const { listing, loaded, recipient } = batch
-    const mutation = yield* decide(batch, events)
-    const garbage = deleteGarbage(batch, mutation.garbage)
-    const transitions = withoutNoops(mutation.transitions, loaded.state)
-    const result = {
-      postProcess: transitions.flatMap(({ postProcess }) => postProcess === undefined ? [] : [postProcess]),
-      consumed: transitions.reduce((sum, transition) => sum + (transition.events?.length ?? 0), 0),
-      garbage: mutation.garbage?.length ?? 0,
-      transitions: transitions.length,
-      truncated: listing.truncated,
-      reachedEnd: listing.reachedEnd
-    }
-    if (transitions.length === 0) {
-      yield* garbage
-      yield* Metrics.update(recipient.monitoringString, [Metrics.batches, 1, "nothing"])
-    } else {
-      // Round 2. Garbage that is left is garbage for the next batch too, so its deletion fails nothing that landed.
-      const landing = land(batch, transitions)
-      if (result.garbage === 0) yield* landing
-      else yield* (yield* Effect.all([Effect.exit(landing), Effect.exit(garbage)], { concurrency: "unbounded" }))[0]
-      yield* countLanded(recipient, result.consumed)
-    }
-    // Nothing was left behind: the next listing starts where this one did.
-    if (events.length > 0 && result.consumed + result.garbage === events.length) listing.rewind()
-    return result
-  })
+): Effect.fn.Return<BatchResult<E>, E | ContentionError | StoreError, Datastore> {
+  const { listing, loaded, recipient } = batch
+  const mutation = yield* decide(batch, events)
+  const garbage = deleteGarbage(batch, mutation.garbage)
+  const transitions = withoutNoops(mutation.transitions, loaded.state)
+  const result = {
+    postProcess: transitions.flatMap(({ postProcess }) => postProcess === undefined ? [] : [postProcess]),
+    consumed: transitions.reduce((sum, transition) => sum + (transition.events?.length ?? 0), 0),
+    garbage: mutation.garbage?.length ?? 0,
+    transitions: transitions.length,
+    truncated: listing.truncated,
+    reachedEnd: listing.reachedEnd
+  }
+  if (transitions.length === 0) {
+    yield* garbage
+    yield* Metrics.update(recipient.monitoringString, [Metrics.batches, 1, "nothing"])
+  } else {
+    // Round 2. Garbage that is left is garbage for the next batch too, so its deletion fails nothing that landed.
+    const landing = land(batch, transitions)
+    if (result.garbage === 0) yield* landing
+    else yield* (yield* Effect.all([Effect.exit(landing), Effect.exit(garbage)], { concurrency: "unbounded" }))[0]
+    yield* countLanded(recipient, result.consumed)
+  }
+  // Nothing was left behind: the next listing starts where this one did.
+  if (events.length > 0 && result.consumed + result.garbage === events.length) listing.rewind()
+  return result
+})
 
 const withRecipient = (error: ContentionError, recipient: Recipient<never>["key"]): ContentionError =>
   new ContentionError({ reason: error.reason, recipient })
@@ -202,28 +210,27 @@ const countLanded = (recipient: Recipient<any>, consumed: number): Effect.Effect
   )
 
 /** Lists, measures, and sends off the deletion of stored garbage: its tombstones stay while it does. // E4 */
-const listForBatch = (
+const listForBatch = Effect.fnUntraced(function*(
   set: DsSet.DsSet,
   { monitoringString }: Recipient<any>,
   options: { readonly maxItems: number; readonly maxBytes: number | undefined; readonly cursor: Cursor | undefined }
-): Effect.Effect<DsSet.Listing, DatastoreError, Datastore> =>
-  Effect.gen(function*() {
-    const listing = yield* Metrics.timed(Metrics.listDuration, monitoringString, DsSet.list(set, options))
-    const { garbage, items } = listing
-    const now = yield* Clock.currentTimeMillis
-    const oldest = items.reduce((least, item) => Math.min(least, age(item)), now)
-    yield* Metrics.update(
-      monitoringString,
-      [Metrics.size, items.length],
-      [Metrics.oldestAge, (now - oldest) / 1_000]
-    )
-    if (garbage.ids.length > 0) {
-      const datastore = yield* Datastore
-      yield* datastore.background(Effect.ignore(deleteUnchanged(datastore, garbage.snapshots)))
-      yield* Metrics.update(monitoringString, [Metrics.eventsRemoved, garbage.ids.length])
-    }
-    return listing
-  })
+): Effect.fn.Return<DsSet.Listing, DatastoreError, Datastore> {
+  const listing = yield* Metrics.timed(Metrics.listDuration, monitoringString, DsSet.list(set, options))
+  const { garbage, items } = listing
+  const now = yield* Clock.currentTimeMillis
+  const oldest = items.reduce((least, item) => Math.min(least, age(item)), now)
+  yield* Metrics.update(
+    monitoringString,
+    [Metrics.size, items.length],
+    [Metrics.oldestAge, (now - oldest) / 1_000]
+  )
+  if (garbage.ids.length > 0) {
+    const datastore = yield* Datastore
+    yield* datastore.background(Effect.ignore(deleteUnchanged(datastore, garbage.snapshots)))
+    yield* Metrics.update(monitoringString, [Metrics.eventsRemoved, garbage.ids.length])
+  }
+  return listing
+})
 
 const load = <Self, S, A, E>(
   processor: Processor<Self, S, A, E>,
@@ -235,31 +242,30 @@ const load = <Self, S, A, E>(
   )
 
 /** Asks the processor, and checks what it decided; its garbage is deleted also when it fails. */
-const decide = <Self, S, A, E>(
+const decide = Effect.fnUntraced(function*<Self, S, A, E>(
   batch: Batch<Self, S, A, E>,
   events: ReadonlyArray<Event<A>>
-): Effect.Effect<Mutation<S, A, E>, E | StoreError, Datastore> =>
-  Effect.gen(function*() {
-    const { loaded, processor, recipient } = batch
-    const ids = new Set(events.map(({ id }) => id))
-    const check = (mutation: Mutation<S, A, E>) => {
-      const problem = misuse(mutation, ids)
-      if (problem === undefined) return Effect.void
-      return Effect.die(new Error(`prepareMutation of ${recipient.key}: ${problem}`))
+): Effect.fn.Return<Mutation<S, A, E>, E | StoreError, Datastore> {
+  const { loaded, processor, recipient } = batch
+  const ids = new Set(events.map(({ id }) => id))
+  const check = (mutation: Mutation<S, A, E>) => {
+    const problem = misuse(mutation, ids)
+    if (problem === undefined) return Effect.void
+    return Effect.die(new Error(`prepareMutation of ${recipient.key}: ${problem}`))
+  }
+  const mutation = yield* Effect.catch(
+    processor.prepareMutation(events, loaded.state, recipient),
+    (failure): Effect.Effect<never, E | StoreError, Datastore> => {
+      if (!isPrepareFailure<E | StoreError, A>(failure)) return Effect.fail(failure)
+      return check({ transitions: [], garbage: failure.garbage }).pipe(
+        Effect.andThen(Effect.exit(deleteGarbage(batch, failure.garbage))),
+        Effect.andThen(Effect.fail(failure.error))
+      )
     }
-    const mutation = yield* Effect.catch(
-      processor.prepareMutation(events, loaded.state, recipient),
-      (failure): Effect.Effect<never, E | StoreError, Datastore> => {
-        if (!isPrepareFailure<E | StoreError, A>(failure)) return Effect.fail(failure)
-        return check({ transitions: [], garbage: failure.garbage }).pipe(
-          Effect.andThen(Effect.exit(deleteGarbage(batch, failure.garbage))),
-          Effect.andThen(Effect.fail(failure.error))
-        )
-      }
-    )
-    yield* check(mutation)
-    return mutation
-  })
+  )
+  yield* check(mutation)
+  return mutation
+})
 
 const deleteGarbage = <Self, S, A, E>(
   { listing, recipient }: Batch<Self, S, A, E>,
@@ -271,25 +277,29 @@ const deleteGarbage = <Self, S, A, E>(
   })
 
 /** Round 2: everything that the transitions do, in one commit. // E3 */
-const land = <Self, S, A, E>(
+const land = <Self, S, A, E>(batch: Batch<Self, S, A, E>, transitions: ReadonlyArray<Transition<S, A, E>>) =>
+  Metrics.timed(
+    Metrics.commitDuration,
+    batch.recipient.monitoringString,
+    transact(apply(batch, transitions), batch.loaded.remembered)
+  )
+
+const apply = Effect.fnUntraced(function*<Self, S, A, E>(
   { listing, loaded, processor, recipient, set }: Batch<Self, S, A, E>,
   transitions: ReadonlyArray<Transition<S, A, E>>
-) => {
-  const body = Effect.gen(function*() {
-    yield* checkEVersion(processor, recipient, loaded)
-    const op = yield* DsSet.beginPop(set, listing)
-    for (const { events = [], sideEffect } of transitions) {
-      if (sideEffect !== undefined) yield* sideEffect
-      for (const { id } of events) op.pop(id) // E2: a failed pop shows as a changed head, in the commit
-    }
-    const state = transitions[transitions.length - 1]!.transitionTo
-    if (isChanged(loaded.state, state)) {
-      yield* processor.saveState(state, (loaded.eversion + 1) as EVersion, recipient)
-    }
-    yield* DsSet.finishPop(op)
-  })
-  return Metrics.timed(Metrics.commitDuration, recipient.monitoringString, transact(body, loaded.remembered))
-}
+) {
+  yield* checkEVersion(processor, recipient, loaded)
+  const op = yield* DsSet.beginPop(set, listing)
+  for (const { events = [], sideEffect } of transitions) {
+    if (sideEffect !== undefined) yield* sideEffect
+    for (const { id } of events) op.pop(id) // E2: a failed pop shows as a changed head, in the commit
+  }
+  const state = transitions[transitions.length - 1]!.transitionTo
+  if (isChanged(loaded.state, state)) {
+    yield* processor.saveState(state, (loaded.eversion + 1) as EVersion, recipient)
+  }
+  yield* DsSet.finishPop(op)
+})
 
 /** E1: the commit expects all that `loadState` looked up, or `fetchEVersion` reads the version again. */
 const checkEVersion = <Self, S, A, E>(

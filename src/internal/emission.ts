@@ -27,44 +27,45 @@ export interface Emitted {
 }
 
 /** Items of one emit, all with the same time: the time of the first try, which retries keep. */
-export const makeItems = <A>(
+export const makeItems = Effect.fnUntraced(function*<A>(
   codec: PayloadCodec<A>,
   recipient: Key,
   emissions: ReadonlyArray<Emission<A>>,
   maxEntityBytes: number
-): Effect.Effect<Emitted, EventRejected> =>
-  Effect.gen(function*() {
-    const context = yield* Effect.context<never>()
-    const source = Context.get(context, Ids)
-    const trace = currentTrace(context)
-    const atMillis = yield* Clock.currentTimeMillis
-    const items: Array<NewItem> = []
-    const ids = new Set<string>()
-    for (const emission of emissions) {
-      const encoded = codec.encode(emission.value)
-      // A fiber step per event is what it would cost.
-      const value = Exit.isExit(encoded) && Exit.isSuccess(encoded)
-        ? encoded.value as Uint8Array
-        : yield* Effect.mapError(encoded, (cause) =>
-          new EventRejected({ recipient, reason: new Encode({ detail: cause.message, cause }) }))
-      const id = emission.id ?? (yield* source.next)
-      const detail = ids.has(id)
-        ? "given twice in one call, where the second would replace the first"
-        : checkId(id)
-      if (detail !== undefined) {
-        return yield* new EventRejected({ recipient, reason: new InvalidId({ id: String(id), detail }) })
-      }
-      const item = newItem(recipient, { id, value, trace }, atMillis)
-      if (item.bytes > maxEntityBytes) {
-        const limitBytes = maxEntityBytes - (item.bytes - value.length)
-        const reason = new TooLarge({ sizeBytes: value.length, limitBytes })
-        return yield* new EventRejected({ recipient, reason })
-      }
-      ids.add(id)
-      items.push(item)
+): Effect.fn.Return<Emitted, EventRejected> {
+  const context = yield* Effect.context<never>()
+  const source = Context.get(context, Ids)
+  const trace = currentTrace(context)
+  const atMillis = yield* Clock.currentTimeMillis
+  const items: Array<NewItem> = []
+  const ids = new Set<string>()
+  for (const emission of emissions) {
+    const encoded = codec.encode(emission.value)
+    // A fiber step per event is what it would cost.
+    const value = Exit.isExit(encoded) && Exit.isSuccess(encoded)
+      ? encoded.value as Uint8Array
+      : yield* Effect.mapError(
+        encoded,
+        (cause) => new EventRejected({ recipient, reason: new Encode({ detail: cause.message, cause }) })
+      )
+    const id = emission.id ?? (yield* source.next)
+    const detail = ids.has(id)
+      ? "given twice in one call, where the second would replace the first"
+      : checkId(id)
+    if (detail !== undefined) {
+      return yield* new EventRejected({ recipient, reason: new InvalidId({ id: String(id), detail }) })
     }
-    return { ids: Array.from(ids), items }
-  })
+    const item = newItem(recipient, { id, value, trace }, atMillis)
+    if (item.bytes > maxEntityBytes) {
+      const limitBytes = maxEntityBytes - (item.bytes - value.length)
+      const reason = new TooLarge({ sizeBytes: value.length, limitBytes })
+      return yield* new EventRejected({ recipient, reason })
+    }
+    ids.add(id)
+    items.push(item)
+  }
+  return { ids: Array.from(ids), items }
+})
 
 const traceparent = /^00-([0-9a-f]{32})-([0-9a-f]{16})-01$/
 

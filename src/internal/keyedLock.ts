@@ -24,29 +24,28 @@ const Held = Context.Reference<ReadonlySet<string>>("eventbox/internal/keyedLock
  * Runs an effect while no other holds the lock of this key, and waits for that, or with `skip` does nothing while
  * another does; dies when the calling fiber holds it.
  */
-export const withKeyedLock = <A, E, R>(
+export const withKeyedLock = Effect.fnUntraced(function*<A, E, R>(
   datastore: Datastore["Service"],
   key: Key,
   whenBusy: "wait" | "skip",
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<Option.Option<A>, E, R> =>
-  Effect.gen(function*() {
-    const id = key.toString()
-    const held = yield* Held
-    if (held.has(id)) {
-      const message = `Eventbox.process or drain of ${id} inside its own batch would wait for itself for ever`
-      return yield* Effect.die(new Error(message))
-    }
-    const lock = acquire(datastore, id)
-    const holding = Effect.provideService(effect, Held, new Set([...held, id]))
-    return yield* (
-      whenBusy === "skip"
-        ? lock.semaphore.withPermitsIfAvailable(1)(holding)
-        : Effect.map(lock.semaphore.withPermit(holding), Option.some)
-    ).pipe(
-      Effect.ensuring(Effect.sync(() => release(datastore, id, lock)))
-    )
-  })
+): Effect.fn.Return<Option.Option<A>, E, R> {
+  const id = key.toString()
+  const held = yield* Held
+  if (held.has(id)) {
+    const message = `Eventbox.process or drain of ${id} inside its own batch would wait for itself for ever`
+    return yield* Effect.die(new Error(message))
+  }
+  const lock = acquire(datastore, id)
+  const holding = Effect.provideService(effect, Held, new Set([...held, id]))
+  return yield* (
+    whenBusy === "skip"
+      ? lock.semaphore.withPermitsIfAvailable(1)(holding)
+      : Effect.map(lock.semaphore.withPermit(holding), Option.some)
+  ).pipe(
+    Effect.ensuring(Effect.sync(() => release(datastore, id, lock)))
+  )
+})
 
 /** How many recipients of a layer have a lock: those that are being processed, or wait for it. */
 export const lockCount = (datastore: Datastore["Service"]): number => locks.get(datastore)?.size ?? 0

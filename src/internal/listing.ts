@@ -86,7 +86,7 @@ export const readPage = (
  * Goes on from the first page until there is no more room for visible items or the end is reached, and moves the
  * cursor.
  */
-export const collect = (
+export const collect = Effect.fnUntraced(function*(
   options: {
     readonly datastore: Datastore["Service"]
     readonly parent: Key
@@ -104,54 +104,53 @@ export const collect = (
     readonly tombstones: Head
   },
   first: Page
-): Effect.Effect<Collected, DatastoreError | PagesChanged> =>
-  Effect.gen(function*() {
-    const { cursor, datastore, memory, parent, tombstones, wraps } = options
-    const view = makeView(options)
-    let page = first
-    let fromBeginning = first.after === undefined
-    while (true) {
-      page = yield* notOlderThanHead(options, page)
-      const stored = page.result.results.map(readItem)
-      noteItemBytes(datastore, parent, stored.length, stored.reduce((sum, { value }) => sum + value.length, 0))
-      view.take(page, stored, yield* popsFor(options, stored))
-      if (view.isFull()) break
-      const limit = pageLimit(datastore, parent, view.room()) + memory.deleting.size
-      if (!page.reachedEnd) {
-        const last = String(page.result.results[page.result.results.length - 1]!.key.id)
-        page = yield* readPage(datastore, parent, last, limit, view.room().bytes)
-      } else if (wraps && !fromBeginning && view.items.length === 0) {
-        // Nothing was left after the place where the last listing ended: wrap around.
-        fromBeginning = true
-        page = yield* readPage(datastore, parent, undefined, limit, view.room().bytes)
-      } else {
-        break
-      }
+): Effect.fn.Return<Collected, DatastoreError | PagesChanged> {
+  const { cursor, datastore, memory, parent, tombstones, wraps } = options
+  const view = makeView(options)
+  let page = first
+  let fromBeginning = first.after === undefined
+  while (true) {
+    page = yield* notOlderThanHead(options, page)
+    const stored = page.result.results.map(readItem)
+    noteItemBytes(datastore, parent, stored.length, stored.reduce((sum, { value }) => sum + value.length, 0))
+    view.take(page, stored, yield* popsFor(options, stored))
+    if (view.isFull()) break
+    const limit = pageLimit(datastore, parent, view.room()) + memory.deleting.size
+    if (!page.reachedEnd) {
+      const last = String(page.result.results[page.result.results.length - 1]!.key.id)
+      page = yield* readPage(datastore, parent, last, limit, view.room().bytes)
+    } else if (wraps && !fromBeginning && view.items.length === 0) {
+      // Nothing was left after the place where the last listing ended: wrap around.
+      fromBeginning = true
+      page = yield* readPage(datastore, parent, undefined, limit, view.room().bytes)
+    } else {
+      break
     }
-    const reachedEnd = page.reachedEnd && !view.cutOff
-    const last = reachedEnd ? undefined : view.items[view.items.length - 1]?.id
-    const gone = yield* gonePages(datastore, parent, {
-      pages: tombstones.pages,
-      expiredBefore: options.expiredBefore,
-      covered: view.covered,
-      present: view.present
-    })
-    cursor.after = last
-    const start = fromBeginning ? undefined : first.after
-    return {
-      rewind: () => {
-        if (cursor.after === last) cursor.after = start
-      },
-      items: view.items,
-      snapshots: view.snapshots,
-      hidden: Array.from(view.hidden.values()),
-      present: view.present,
-      covered: view.covered,
-      gone,
-      truncated: !reachedEnd || !fromBeginning,
-      reachedEnd
-    }
+  }
+  const reachedEnd = page.reachedEnd && !view.cutOff
+  const last = reachedEnd ? undefined : view.items[view.items.length - 1]?.id
+  const gone = yield* gonePages(datastore, parent, {
+    pages: tombstones.pages,
+    expiredBefore: options.expiredBefore,
+    covered: view.covered,
+    present: view.present
   })
+  cursor.after = last
+  const start = fromBeginning ? undefined : first.after
+  return {
+    rewind: () => {
+      if (cursor.after === last) cursor.after = start
+    },
+    items: view.items,
+    snapshots: view.snapshots,
+    hidden: Array.from(view.hidden.values()),
+    present: view.present,
+    covered: view.covered,
+    gone,
+    truncated: !reachedEnd || !fromBeginning,
+    reachedEnd
+  }
+})
 
 /**
  * Reads a page again while it is older than the head's last change: an old listing beside a head from which tombstones

@@ -77,7 +77,7 @@ export const forgetDead = (
  * was there. Of the others some are read, and what one listing after the other sees to be gone is remembered, until
  * nothing of a page is left.
  */
-export const gonePages = (
+export const gonePages = Effect.fnUntraced(function*(
   datastore: Datastore["Service"],
   parent: Key,
   options: {
@@ -86,31 +86,30 @@ export const gonePages = (
     readonly covered: ReadonlyArray<Tombstones.Range>
     readonly present: ReadonlyArray<string>
   }
-): Effect.Effect<ReadonlySet<number>, DatastoreError | PagesChanged> =>
-  Effect.gen(function*() {
-    const { covered, expiredBefore, pages, present } = options
-    const gone = new Set<number>()
-    const expired = pages.filter(({ newestAtMillis }) => newestAtMillis < expiredBefore)
-    if (expired.length === 0) return gone
-    const seen = probe(present)
-    const doubtful: Array<Page> = []
-    for (const page of expired) {
-      if (gone.size === maxGone) return gone
-      if (!seen.mayHit(page) && isWithin(covered, page)) gone.add(page.number)
-      else doubtful.push(page)
-    }
-    if (doubtful.length === 0) return gone
-    const stored = new Set(present)
-    const looked = doubtful.slice(0, maxDoubtful)
-    for (const [index, known] of (yield* loadPages(datastore, parent, looked)).entries()) {
-      known.unseen ??= unseenOf(known)
-      const { all, left } = known.unseen
-      for (const id of present) if (all.has(id)) left.add(id)
-      for (const id of left) if (!stored.has(id) && Tombstones.isCovered(covered, id)) left.delete(id)
-      if (left.size === 0) gone.add(looked[index]!.number)
-    }
-    return gone
-  })
+): Effect.fn.Return<ReadonlySet<number>, DatastoreError | PagesChanged> {
+  const { covered, expiredBefore, pages, present } = options
+  const gone = new Set<number>()
+  const expired = pages.filter(({ newestAtMillis }) => newestAtMillis < expiredBefore)
+  if (expired.length === 0) return gone
+  const seen = probe(present)
+  const doubtful: Array<Page> = []
+  for (const page of expired) {
+    if (gone.size === maxGone) return gone
+    if (!seen.mayHit(page) && isWithin(covered, page)) gone.add(page.number)
+    else doubtful.push(page)
+  }
+  if (doubtful.length === 0) return gone
+  const stored = new Set(present)
+  const looked = doubtful.slice(0, maxDoubtful)
+  for (const [index, known] of (yield* loadPages(datastore, parent, looked)).entries()) {
+    known.unseen ??= unseenOf(known)
+    const { all, left } = known.unseen
+    for (const id of present) if (all.has(id)) left.add(id)
+    for (const id of left) if (!stored.has(id) && Tombstones.isCovered(covered, id)) left.delete(id)
+    if (left.size === 0) gone.add(looked[index]!.number)
+  }
+  return gone
+})
 
 const unseenOf = ({ pops }: KnownPage): NonNullable<KnownPage["unseen"]> => {
   const all = new Set(pops.flatMap(Tombstones.idsOf))

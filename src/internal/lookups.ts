@@ -25,13 +25,10 @@ export interface Looked {
   readonly rpc: object
 }
 
-interface Lookup extends Request.Request<Looked, DatastoreError> {
-  readonly keys: ReadonlyArray<Key>
-}
+/** A class, since what `Request.of` makes changes its prototype each time, which is slow. */
+class Lookup extends Request.Class<{ readonly keys: ReadonlyArray<Key> }, Looked, DatastoreError> {}
 
 type Entry = Request.Entry<Lookup>
-
-const Lookup = Request.of<Lookup>()
 
 /** Makes the merged lookup of one layer. The keys of one call, at most 1,000 and distinct, are one consistent read. */
 export const makeMerged = (
@@ -46,7 +43,7 @@ export const makeMerged = (
     runAll: (entries) =>
       Effect.updateContext(runGroups(backend, group(entries)), (_: Context.Context<never>) => context)
   })
-  return (keys) => Effect.request(Lookup({ keys }), resolver)
+  return (keys) => Effect.request(new Lookup({ keys }), resolver)
 }
 
 /** Splits requests into groups of at most 1,000 keys, each request whole in one group. */

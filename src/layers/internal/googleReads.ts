@@ -63,38 +63,37 @@ type Send<E> = (request: Uint8Array) => Effect.Effect<Uint8Array, E>
  * One lookup, and further ones for the keys that the server deferred. Those read as of the moment of the first, so that
  * together they are one consistent read; inside a transaction they are that anyway.
  */
-export const lookupWith = <E>(
+export const lookupWith = Effect.fnUntraced(function*<E>(
   partition: Partition,
   keys: ReadonlyArray<Key>,
   options: ReadOptions,
   send: Send<E>
-): Effect.Effect<ReadonlyArray<Snapshot>, E | DatastoreError> =>
-  Effect.gen(function*() {
-    const found = new Map<string, Snapshot>()
-    let pending = keys
-    let reading = options
-    while (true) {
-      const bytes = yield* send(lookupRequest(partition, pending, reading))
-      const response = yield* decode("lookup", () => readLookupResponse(bytes))
-      const read = yield* decode("lookup", () => snapshotsOf(response, partition, keys))
-      if (read.ordered !== undefined) return read.ordered
-      for (const snapshot of read.snapshots) found.set(snapshot.key.toString(), snapshot)
-      if (response.deferred.length === 0) break
-      if (response.deferred.length >= pending.length) return yield* unreadable("lookup", "it deferred every key")
-      pending = response.deferred
-      if (reading._tag === "Strong") {
-        if (response.readTime === zero) return yield* unreadable("lookup", "it does not say as of when it read")
-        reading = { _tag: "ReadTime", micros: response.readTime }
-      }
+): Effect.fn.Return<ReadonlyArray<Snapshot>, E | DatastoreError> {
+  const found = new Map<string, Snapshot>()
+  let pending = keys
+  let reading = options
+  while (true) {
+    const bytes = yield* send(lookupRequest(partition, pending, reading))
+    const response = yield* decode("lookup", () => readLookupResponse(bytes))
+    const read = yield* decode("lookup", () => snapshotsOf(response, partition, keys))
+    if (read.ordered !== undefined) return read.ordered
+    for (const snapshot of read.snapshots) found.set(snapshot.key.toString(), snapshot)
+    if (response.deferred.length === 0) break
+    if (response.deferred.length >= pending.length) return yield* unreadable("lookup", "it deferred every key")
+    pending = response.deferred
+    if (reading._tag === "Strong") {
+      if (response.readTime === zero) return yield* unreadable("lookup", "it does not say as of when it read")
+      reading = { _tag: "ReadTime", micros: response.readTime }
     }
-    const snapshots: Array<Snapshot> = []
-    for (const key of keys) {
-      const snapshot = found.get(key.toString())
-      if (snapshot === undefined) return yield* unreadable("lookup", `it said nothing about ${key}`)
-      snapshots.push(snapshot)
-    }
-    return snapshots
-  })
+  }
+  const snapshots: Array<Snapshot> = []
+  for (const key of keys) {
+    const snapshot = found.get(key.toString())
+    if (snapshot === undefined) return yield* unreadable("lookup", `it said nothing about ${key}`)
+    snapshots.push(snapshot)
+  }
+  return snapshots
+})
 
 /**
  * The snapshots of a response; in the order of the keys when they make that plain, which servers mostly do: then
@@ -167,8 +166,8 @@ const keyOf = (message: Uint8Array, family: Family): Key => {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /** Runs a query to its end, batch by batch; `readTime` is the oldest of theirs. */
-export const runQuery = (connection: Connection, query: Query): Effect.Effect<QueryResult, DatastoreError> =>
-  Effect.gen(function*() {
+export const runQuery = Effect.fnUntraced(
+  function*(connection: Connection, query: Query): Effect.fn.Return<QueryResult, DatastoreError> {
     const { limit } = query
     if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 1)) {
       return yield* Effect.fail(
@@ -201,23 +200,23 @@ export const runQuery = (connection: Connection, query: Query): Effect.Effect<Qu
       }
       cursor = batch.endCursor
     }
-  })
+  }
+)
 
 const maxLimit = 0x7fff_ffff
 
-const runBatch = (
+const runBatch = Effect.fnUntraced(function*(
   connection: Connection,
   query: Query,
   from: { readonly cursor: Uint8Array; readonly limit: number | undefined }
-): Effect.Effect<RunQueryResponse & { readonly size: number }, DatastoreError> =>
-  Effect.gen(function*() {
-    const request = runQueryRequest(connection.partition, query, from)
-    const bytes = yield* retrying(connection, "query", "runQuery", request)
-    const batch = yield* decode("query", () => readRunQueryResponse(bytes))
-    return batch.readTime > zero
-      ? { ...batch, size: bytes.length }
-      : yield* unreadable("query", "it does not say as of when it read")
-  })
+): Effect.fn.Return<RunQueryResponse & { readonly size: number }, DatastoreError> {
+  const request = runQueryRequest(connection.partition, query, from)
+  const bytes = yield* retrying(connection, "query", "runQuery", request)
+  const batch = yield* decode("query", () => readRunQueryResponse(bytes))
+  return batch.readTime > zero
+    ? { ...batch, size: bytes.length }
+    : yield* unreadable("query", "it does not say as of when it read")
+})
 
 const sameBytes = (self: Uint8Array, that: Uint8Array): boolean => Buffer.compare(self, that) === 0
 
