@@ -10,7 +10,7 @@ import { mark, type Proof, since } from "../measure.ts"
 import { byEffort, type Setting, type Table } from "../setting.ts"
 import { formatNumber, formatTable, reportProof } from "../table.ts"
 import { addTotal, checkMailboxes, Counter } from "../workloads/counter.ts"
-import { type Latency, makeDeepStore } from "../workloads/deepStore.ts"
+import { type Latency, makeDeepStore, serviceLatency } from "../workloads/deepStore.ts"
 
 /** One backlog, drained in batches of one size. */
 export interface BacklogRow {
@@ -29,9 +29,6 @@ export interface BacklogData {
   readonly rows: ReadonlyArray<BacklogRow>
   readonly proof: Proof
 }
-
-/** About what the service takes from a machine beside it. */
-const serviceLatency: Latency = { lookup: 5, query: 10, commit: 20 }
 
 /** What is to be drained. */
 export interface BacklogCase {

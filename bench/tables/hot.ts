@@ -10,15 +10,17 @@ import { mark, type Proof, since, type Spread, spreadOf } from "../measure.ts"
 import { nodeArguments } from "../network.ts"
 import { byEffort, freshProject, type Setting, type Table } from "../setting.ts"
 import { formatNumber, formatSpread, formatTable, reportProof } from "../table.ts"
-import { addTotal, checkMailboxes, Counter, ticks } from "../workloads/counter.ts"
+import { addTotal, checkMailboxes, Counter, ticks, type Total } from "../workloads/counter.ts"
+import { serviceLatency } from "../workloads/deepStore.ts"
 import { type Drained, drainers } from "../workloads/drainer.ts"
 import { drainLuci } from "../workloads/luciDrainer.ts"
+import { drainVirtual } from "../workloads/virtualDrainer.ts"
 
 /**
- * Where the workers are: fibers of one process that take turns or do not, processes with one worker each, or LUCI's
- * batch in one process.
+ * Where the workers are: fibers of one process that take turns or do not, processes with one worker each, workers that
+ * share as little in virtual time, or LUCI's batch in one process.
  */
-const places = ["turns", "fight", "processes", "luci"] as const
+const places = ["turns", "fight", "processes", "virtual", "luci"] as const
 
 /** Where the workers are. */
 export type Place = typeof places[number]
@@ -49,6 +51,7 @@ export interface HotData {
 interface HotEffort {
   readonly workers: ReadonlyArray<number>
   readonly processes: ReadonlyArray<number>
+  readonly virtual: ReadonlyArray<number>
   readonly events: number
   /**
    * With LUCI's batch: its workers wait for each other's locks, and a few hundred events take as long as all others.
@@ -63,6 +66,7 @@ const hotEffort = ({ effort, samples }: Setting): HotEffort =>
     smoke: {
       workers: [1, 2],
       processes: [2],
+      virtual: [1, 2],
       events: 40,
       luci: { workers: [1], events: 20 },
       maxEvents: 10,
@@ -71,6 +75,7 @@ const hotEffort = ({ effort, samples }: Setting): HotEffort =>
     ordinary: {
       workers: [1, 2, 4, 8, 16],
       processes: [1, 2, 4, 8],
+      virtual: [1, 2, 4, 8, 16],
       events: 2_000,
       luci: { workers: [1, 2, 4], events: 200 },
       maxEvents: 50,
@@ -79,6 +84,7 @@ const hotEffort = ({ effort, samples }: Setting): HotEffort =>
     full: {
       workers: [1, 2, 4, 8, 16],
       processes: [1, 2, 4, 8, 16],
+      virtual: [1, 2, 4, 8, 16],
       events: 8_000,
       luci: { workers: [1, 2, 4, 8, 16], events: 400 },
       maxEvents: 100,
@@ -113,9 +119,9 @@ const measure = (setting: Setting): Effect.Effect<HotData, unknown, Scope.Scope>
     for (let round = 0; round < effort.samples; round++) {
       for (let turn = 0; turn < cases.length; turn++) {
         const each = cases[(round + turn) % cases.length]!
-        const { sample, total } = yield* Effect.scoped(measureCase(setting.emulatorHost, each, effort.maxEvents))
+        const { sample, total } = yield* Effect.scoped(measureCase(setting.emulatorHost, each, effort.maxEvents, round))
         samples.get(each)!.push(sample)
-        proof = { ...addTotal(proof, total), samples: proof.samples + 1 }
+        if (total !== undefined) proof = { ...addTotal(proof, total), samples: proof.samples + 1 }
       }
     }
     return {
@@ -139,14 +145,43 @@ const measure = (setting: Setting): Effect.Effect<HotData, unknown, Scope.Scope>
     }
   })
 
-const workersAt = (place: Place, { luci, processes, workers }: HotEffort): ReadonlyArray<number> =>
-  place === "luci" ? luci.workers : place === "processes" ? processes : workers
+const workersAt = (place: Place, effort: HotEffort): ReadonlyArray<number> => {
+  switch (place) {
+    case "luci":
+      return effort.luci.workers
+    case "processes":
+      return effort.processes
+    case "virtual":
+      return effort.virtual
+    default:
+      return effort.workers
+  }
+}
 
 const eventsAt = (place: Place, { events, luci }: HotEffort): number => place === "luci" ? luci.events : events
 
 /** Half of the events are there when the workers start, and half come while they work. */
-const measureCase = (host: string, each: Case, maxEvents: number) =>
-  each.place === "luci" ? measureLuci(host, each, maxEvents) : measureOurs(host, each, maxEvents)
+const measureCase = (
+  host: string,
+  each: Case,
+  maxEvents: number,
+  round: number
+): Effect.Effect<{ readonly sample: Sample; readonly total: Total | undefined }, unknown, Scope.Scope> => {
+  switch (each.place) {
+    case "luci":
+      return measureLuci(host, each, maxEvents)
+    case "virtual":
+      return measureVirtual(each, maxEvents, round)
+    default:
+      return measureOurs(host, each, maxEvents)
+  }
+}
+
+const measureVirtual = ({ events, workers }: Case, maxEvents: number, round: number) =>
+  Effect.map(
+    drainVirtual({ workers, maxEvents, events, senders, eventsPerEmit, latency: serviceLatency, seed: `${round}` }),
+    ({ drained, seconds, total }) => ({ sample: { seconds, drained, twice: 0 }, total })
+  )
 
 const measureLuci = (host: string, { events, workers }: Case, maxEvents: number) =>
   Effect.gen(function*() {
@@ -154,7 +189,7 @@ const measureLuci = (host: string, { events, workers }: Case, maxEvents: number)
     const load = { workers, maxEvents, events, senders, eventsPerEmit }
     const { drained, seconds, total } = yield* Effect.promise(() => drainLuci(address, load))
     // Events that are consumed twice are an answer here, not a failure of the benchmark.
-    return { sample: { seconds, drained, twice: total.count - events }, total: { count: 0, sum: 0 } }
+    return { sample: { seconds, drained, twice: total.count - events }, total: undefined }
   })
 
 const measureOurs = (host: string, { events, place, workers }: Case, maxEvents: number) =>
@@ -237,6 +272,7 @@ const names = {
   turns: "fibers, taking turns",
   fight: "fibers, each for itself",
   processes: "processes",
+  virtual: "each alone, virtual time",
   luci: "LUCI's batch, each for itself"
 } as const
 
@@ -262,10 +298,13 @@ const report = ({ events, luciEvents, maxEvents, proof, rows, samples, senders: 
       `the work; batches of at most ${formatNumber(maxEvents)}. Until the last event is counted.`,
       "fibers, taking turns: `Eventbox.process` in one process. each for itself: `processBatch`, again after 5 to 25 ms when",
       "it lost, as LUCI's batch on the plain client. processes: one worker with `Eventbox.process` each; all share the",
-      `cores with the emulator. LUCI's batch: ${
+      "cores with the emulator. each alone, virtual time: as processes, but in memory and without the cores: a lookup takes",
+      `${serviceLatency.lookup} ms, a query ${serviceLatency.query} and a commit ${serviceLatency.commit}, each more or ` +
+      "less by up to a half.",
+      `LUCI's batch: ${
         formatNumber(luciEvents)
-      } events; its transactions lock what they read, and the emulator lets`,
-      "them wait for each other for seconds."
+      } events; its transactions lock what they read, and the emulator lets them wait for`,
+      "each other for seconds."
     ].join("\n"),
     reportProof(proof)
   ].join("\n\n")

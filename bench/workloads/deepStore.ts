@@ -14,6 +14,9 @@ export interface Latency {
   readonly commit: number
 }
 
+/** About what the service takes from a machine beside it. */
+export const serviceLatency: Latency = { lookup: 5, query: 10, commit: 20 }
+
 /** A backend whose queries return `count` items of a recipient, the events that `ticks` makes. */
 export const makeDeepStore = (parent: Key.Key, count: number, { commit, lookup, query }: Latency) =>
   Effect.map(InMemory.makeStore, (store): Backend.Backend => {
