@@ -37,7 +37,7 @@ export const memoryEffort = ({ effort, samples }: Pick<Setting, "effort" | "samp
   const some: MemoryEffort = {
     warmUp: 4,
     counted: samples ?? 15,
-    eventsPerSample: (batchSize) => Math.min(10_000, 1_000 * Math.ceil(Math.sqrt(batchSize))),
+    eventsPerSample: (batchSize) => Math.min(10_000, Math.max(4_000, 1_000 * Math.ceil(Math.sqrt(batchSize)))),
     batchesPerRecipient: 20
   }
   return byEffort(effort, {
