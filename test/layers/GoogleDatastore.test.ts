@@ -445,6 +445,21 @@ describe("GoogleDatastore: retries of reads", () => {
       assert.strictEqual(server.calls.length, 2)
     }))
 
+  it.live("a read whose tries are not answered ends with its deadline, and not so long after its first failure", () =>
+    Effect.gen(function*() {
+      const rpcs: Array<string> = []
+      const { backend } = yield* scripted({ Lookup: () => "never" }, {
+        readDeadline: 1_000,
+        onRpc: (method) => rpcs.push(method)
+      })
+
+      const error = yield* Effect.flip(backend.lookup([a]))
+
+      assert.strictEqual(error.reason._tag, "DeadlineExceeded")
+      // Each has half of the time; there is none left for a third.
+      assert.isAtMost(rpcs.length, 2)
+    }))
+
   it.live("an interrupted read is cancelled at the server", () =>
     Effect.gen(function*() {
       const { backend, server } = yield* scripted({ Lookup: () => "never" })

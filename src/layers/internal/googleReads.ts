@@ -238,19 +238,19 @@ export const retrying = (
       // Half of the time at most for one attempt: when its response was lost, there is time for another.
       connection.client.call(method, request, Math.max(1, Math.min(total - (now - start), total / 2))))
     return attempt.pipe(
-      (read) => retryOnceFailed(read, () => ({ schedule: backoff(total) })),
+      (read) => retryOnceFailed(read, () => ({ schedule: backoff(start + total) })),
       Effect.mapError((failure) => toError(operation, failure, keys))
     )
   })
 }
 
-/** Pauses of 50 ms, twice as long each time, up to 5 s, jittered; none that would end after the time. */
-const backoff = (totalMillis: number) =>
+/** Pauses of 50 ms, twice as long each time, up to 5 s, jittered; none that would end after the time is over. */
+const backoff = (endMillis: number) =>
   Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
     Schedule.setInputType<RpcFailure>(),
     Schedule.jittered,
-    Schedule.while(({ attempt, duration, elapsed, input }) =>
-      isTransient(input, attempt) && elapsed + Duration.toMillis(duration) < totalMillis
+    Schedule.while(({ attempt, duration, input, now }) =>
+      isTransient(input, attempt) && now + Duration.toMillis(duration) < endMillis
     )
   )
 
