@@ -216,6 +216,25 @@ const interactive: ReadonlyArray<Mutant> = [
   }
 ]
 
+const connections: ReadonlyArray<Mutant> = [
+  {
+    name: "google-sends-no-pings",
+    file: "src/layers/internal/googleClient.ts",
+    what: "A connection that is dead without being closed is found out by pings.",
+    find: "...pings,",
+    replace: "",
+    tests: ["test/layers/GoogleDatastore.client.test.ts"]
+  },
+  {
+    name: "google-pings-against-the-settings",
+    file: "src/layers/internal/googleClient.ts",
+    what: "What the user sets stands above the layer's own options.",
+    find: "...pings,\n    ...settings.clientOptions",
+    replace: "...settings.clientOptions,\n    ...pings",
+    tests: ["test/layers/GoogleDatastore.client.test.ts"]
+  }
+]
+
 const reads: ReadonlyArray<Mutant> = [
   {
     name: "google-first-batch-only",
@@ -316,4 +335,4 @@ const reads: ReadonlyArray<Mutant> = [
 ]
 
 /** Faults of the backends. */
-export const backendMutants: ReadonlyArray<Mutant> = [...memory, ...commits, ...interactive, ...reads]
+export const backendMutants: ReadonlyArray<Mutant> = [...memory, ...commits, ...interactive, ...connections, ...reads]

@@ -63,7 +63,12 @@ export interface Options {
   readonly unwrittenExpectations?: "noop" | "interactive" | undefined
   /** Called with the name of each RPC, such as `Lookup` or `Commit`, when its request is handed to gRPC. */
   readonly onRpc?: ((method: string) => void) | undefined
-  /** Further options of the generated client, such as `authClient` or `universeDomain`, given to it as they are. */
+  /**
+   * Further options of the generated client, such as `authClient` or `universeDomain`, given to it as they are. They
+   * stand above those that this layer sets: while calls are under way a connection is pinged every 30 seconds
+   * (`grpc.keepalive_time_ms`, 0 for never) and closed when that is not answered within 10
+   * (`grpc.keepalive_timeout_ms`). Google's service allows no shorter interval.
+   */
   readonly clientOptions?: Readonly<Record<string, unknown>> | undefined
 }
 

@@ -1,6 +1,6 @@
 /**
- * Responses that are lost, and commits that land late, on the real protocol: what a batch makes of them, and that
- * nothing lands after a batch has said that it did not.
+ * Responses that are lost, connections that go silent, and commits that land late, on the real protocol: what a batch
+ * makes of them, and that nothing lands after a batch has said that it did not.
  */
 import { assert } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
@@ -12,6 +12,9 @@ import { isLookup } from "../utils/emuWire.ts"
 import { isCommit } from "../utils/tcpProxy.ts"
 
 const projectId = freshProjectId()
+
+/** Notices a silent connection long before any deadline. The emulator takes three pings in a row for abuse. */
+const fastPings = { "grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 1_000 }
 
 const untouched: Seen = { state: [], copies: [], afterwards: [], waiting: [1, 2, 3] }
 const applied = (changes: boolean): Seen => ({
@@ -95,6 +98,31 @@ for (const changes of [true, false]) {
         yield* fence.release()
 
         assert.strictEqual(yield* Fiber.join(working), "landed")
+        assert.deepStrictEqual(yield* seen, applied(changes))
+      }))
+
+    it.effect("has landed when its connection went silent before the answer, and pings found that out", () =>
+      Effect.gen(function*() {
+        const { seen, wire, work, workElsewhere } = yield* setUp(projectId, changes, { clientOptions: fastPings })
+        const silent = yield* wire.arm("holdResponse", isCommit)
+
+        assert.strictEqual(yield* work, "landed")
+
+        yield* silent.struck
+        assert.deepStrictEqual(yield* seen, applied(changes))
+        assert.strictEqual(yield* workElsewhere, "nothing to do")
+      }))
+
+    it.effect("is contention when its connection went silent before the commit, which can never land", () =>
+      Effect.gen(function*() {
+        const { seen, wire, work, workElsewhere } = yield* setUp(projectId, changes, { clientOptions: fastPings })
+        const silent = yield* wire.arm("holdRequest", isCommit)
+
+        assert.strictEqual(yield* work, "Fenced")
+
+        yield* silent.release()
+        assert.deepStrictEqual(yield* seen, untouched)
+        assert.strictEqual(yield* workElsewhere, "landed")
         assert.deepStrictEqual(yield* seen, applied(changes))
       }))
 

@@ -141,6 +141,8 @@ onEmulator("GoogleDatastore on the emulator: the network", (it) => {
       const near = yield* GoogleDatastore.makeBackend({ emulatorHost, projectId })
       return { proxy, far, near }
     })
+  /** Notices a silent connection long before any deadline. The emulator takes three pings in a row for abuse. */
+  const fastPings = { "grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 1_000 }
   const key = Key.make("K", "a")
   const write = (to: Backend) => to.commit({ mutations: [upsert(numbered(key, 1))], expected: [] })
   const unknownOutcome = (to: Backend) =>
@@ -196,6 +198,59 @@ onEmulator("GoogleDatastore on the emulator: the network", (it) => {
 
       assert.strictEqual(numberOf((yield* far.lookup([key]))[0]), 1)
       assert.strictEqual(proxy.requests(), 3)
+    }))
+
+  // A connection that is dead without being closed: what is sent on it waits in the proxy, pings as well.
+  it.effect("a read on a connection that went silent is tried again on a new one", () =>
+    Effect.gen(function*() {
+      const { far, near, proxy } = yield* proxied({ clientOptions: fastPings })
+      yield* write(near)
+      yield* far.lookup([Key.make("K", "other")])
+      const { release, struck } = proxy.arm("holdRequest")
+
+      assert.strictEqual(numberOf((yield* far.lookup([key]))[0]), 1)
+
+      yield* Effect.promise(() => struck)
+      release()
+    }))
+
+  for (const fault of ["holdRequest", "holdResponse"] as const) {
+    const landed = fault === "holdResponse"
+    it.effect(`a commit on a connection that went silent ${landed ? "after" : "before"} it landed is in doubt`, () =>
+      Effect.gen(function*() {
+        const { far, near, proxy } = yield* proxied({ clientOptions: fastPings })
+        yield* far.lookup([key])
+        const { release, struck } = proxy.arm(fault, isCommit)
+
+        const error = yield* Effect.flip(write(far))
+
+        yield* Effect.promise(() => struck)
+        assert.strictEqual(error.reason._tag, "OutcomeUnknown")
+        // The end of the connection, and not that of the time for the commit, which would be code 4.
+        assert.include(error.message, "code 14")
+        assert.strictEqual(yield* stored(near), landed ? 1 : undefined)
+        assert.strictEqual(yield* stored(far), landed ? 1 : undefined)
+        release()
+      }))
+  }
+
+  it.effect("without pings calls wait for their deadlines, one after the other, on a connection that went silent", () =>
+    Effect.gen(function*() {
+      const { far, proxy } = yield* proxied({
+        clientOptions: { "grpc.keepalive_time_ms": 0 },
+        commitDeadline: 200,
+        readDeadline: 400
+      })
+      yield* far.lookup([key])
+      const { release } = proxy.arm("holdRequest", isCommit)
+
+      const commit = yield* Effect.flip(write(far))
+      const read = yield* Effect.flip(far.lookup([key]))
+
+      assert.include(commit.message, "code 4")
+      assert.strictEqual(read.reason._tag, "DeadlineExceeded")
+      assert.strictEqual(proxy.connections(), 1)
+      release()
     }))
 
   it.effect("a response that is held up arrives after all", () =>

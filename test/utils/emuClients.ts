@@ -26,7 +26,7 @@ export const client = (
       emulatorHost,
       projectId,
       ...options,
-      clientOptions: { "grpc.use_local_subchannel_pool": 1 }
+      clientOptions: { "grpc.use_local_subchannel_pool": 1, ...options.clientOptions }
     }),
     (backend) => ({
       ...backend,
