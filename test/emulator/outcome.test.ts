@@ -14,7 +14,7 @@ import { isCommit } from "../utils/tcpProxy.ts"
 const projectId = freshProjectId()
 
 /** Notices a silent connection long before any deadline. The emulator takes three pings in a row for abuse. */
-const fastPings = { "grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 1_000 }
+const fastPings = { "grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 2_000 }
 
 const untouched: Seen = { state: [], copies: [], afterwards: [], waiting: [1, 2, 3] }
 const applied = (changes: boolean): Seen => ({

@@ -142,7 +142,7 @@ onEmulator("GoogleDatastore on the emulator: the network", (it) => {
       return { proxy, far, near }
     })
   /** Notices a silent connection long before any deadline. The emulator takes three pings in a row for abuse. */
-  const fastPings = { "grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 1_000 }
+  const fastPings = { "grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 2_000 }
   const key = Key.make("K", "a")
   const write = (to: Backend) => to.commit({ mutations: [upsert(numbered(key, 1))], expected: [] })
   const unknownOutcome = (to: Backend) =>
