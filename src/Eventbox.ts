@@ -341,8 +341,7 @@ const send = Effect.fnUntraced(function*<Self, S, A, E>(
   const { ids, items } = yield* makeItems(box.eventCodec, parent, emissions, DsSet.maxEntityBytes)
   const add = DsSet.addItems(items)
   const isInside = (yield* Transaction.current) !== undefined
-  // Every try writes the same items with the same time, so a late one is hidden by the tombstone of an early one. //
-  // P3
+  // P3: every try writes the same items with the same time, so a late one is hidden by the tombstone of an early one.
   yield* isInside ? add : retryEmit(add)
   yield* afterCommit(Metrics.update(recipient.monitoringString, [Metrics.eventsSent, items.length]))
   return ids

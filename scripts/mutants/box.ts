@@ -243,8 +243,17 @@ const batches: ReadonlyArray<Mutant> = [
     name: "undecodable-events-skipped",
     file: "src/internal/batch.ts",
     what: "An event that does not decode is an error, and is not passed over.",
-    find: "return decodeRest(box, recipient, items, events)",
+    find: "return decodeRest(box, recipient, items, events, decoded)",
     replace: "continue",
+    tests: ["test/Eventbox.decoding.test.ts"]
+  },
+  {
+    name: "failure-raised-anew",
+    file: "src/internal/batch.ts",
+    what: "The cause of a batch that failed names the callback that failed.",
+    find: "Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error)",
+    replace:
+      "Effect.catch((error) => Effect.fail(error instanceof ContentionError ? withRecipient(error, recipient.key) : error))",
     tests: ["test/Eventbox.processBatch.test.ts"]
   },
   {
@@ -253,7 +262,7 @@ const batches: ReadonlyArray<Mutant> = [
     what: "Events that were decoded before one whose decoding takes time come to the processor once.",
     find: "items.slice(events.length)",
     replace: "items.slice()",
-    tests: ["test/Eventbox.processBatch.test.ts"]
+    tests: ["test/Eventbox.decoding.test.ts"]
   },
   {
     name: "equality-of-its-own-ignored",

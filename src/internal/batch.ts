@@ -76,22 +76,24 @@ export const decodeEvents = <Self, S, A, E>(
   for (const { id, value } of items) {
     const decoded = box.eventCodec.decode(value)
     // Decoding that needs no fiber is the rule, and a fiber step per event is what it would cost.
-    if (!(Exit.isExit(decoded) && Exit.isSuccess(decoded))) return decodeRest(box, recipient, items, events)
+    if (!(Exit.isExit(decoded) && Exit.isSuccess(decoded))) return decodeRest(box, recipient, items, events, decoded)
     events.push({ id, value: decoded.value as A })
   }
   return Effect.succeed(events)
 }
 
-/** Goes on behind the events that are decoded already. */
+/** Goes on behind the events that are decoded already, the next of which is being decoded. */
 const decodeRest = Effect.fnUntraced(function*<Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   items: ReadonlyArray<DsSet.Item>,
-  events: Array<Event<A>>
+  events: Array<Event<A>>,
+  next: Effect.Effect<A, Schema.SchemaError>
 ): Effect.fn.Return<ReadonlyArray<Event<A>>, EventDecodeError> {
-  for (const { id, value } of items.slice(events.length)) {
+  for (const [index, { id, value }] of items.slice(events.length).entries()) {
+    const decoded = index === 0 ? next : box.eventCodec.decode(value)
     const fail = (cause: Schema.SchemaError) => new EventDecodeError({ recipient: recipient.key, eventId: id, cause })
-    events.push({ id, value: yield* Effect.mapError(box.eventCodec.decode(value), fail) })
+    events.push({ id, value: yield* Effect.mapError(decoded, fail) })
   }
   return events
 })
@@ -121,13 +123,15 @@ export const runBatch = <Self, S, A, E>(
   options: BatchOptions
 ): Effect.Effect<BatchResult<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
   attempt(box, recipient, options).pipe(
-    Effect.catch((error) => {
-      const contended = error instanceof ContentionError
-      return Effect.andThen(
-        Metrics.update(recipient.monitoringString, [Metrics.batches, 1, contended ? "contention" : "failed"]),
-        Effect.fail(contended ? withRecipient(error, recipient.key) : error)
-      )
-    }),
+    // Not caught and raised again: the cause then would no longer name the callback that failed.
+    Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
+    Effect.tapError((error) =>
+      Metrics.update(recipient.monitoringString, [
+        Metrics.batches,
+        1,
+        error instanceof ContentionError ? "contention" : "failed"
+      ])
+    ),
     (batch) =>
       inSpan(batch, "Eventbox.processBatch", () => ({ attributes: { "eventbox.recipient": recipient.key.toString() } }))
   )

@@ -8,7 +8,7 @@ import type { Event, Mutation, Transition } from "../Processor.ts"
 export const isChanged = (self: unknown, that: unknown): boolean =>
   !Object.is(self, that) && (differsPlainly(self, that) || !Equal.equals(self, that))
 
-/** Whether two plain objects have different scalars under one name: told without hashing both, as is the rule. */
+/** Whether two plain objects have different scalars under one name, as they mostly have: told without hashing both. */
 const differsPlainly = (self: unknown, that: unknown): boolean => {
   if (!isPlain(self) || !isPlain(that)) return false
   for (const name of Object.keys(self)) {
