@@ -135,6 +135,11 @@ export interface CommitRequest {
  * sends anything. Reads are retried inside; commits never are. Every operation may be interrupted; an interrupted
  * commit waits for its result or reports nothing.
  *
+ * **Gotchas**
+ *
+ * A blob may be a view into a larger buffer, which it shares with others, as Node's own do: use its `byteOffset` and
+ * `length`, never its `buffer` as a whole, and do not transfer that to a worker.
+ *
  * @category models
  * @since 0.1.0
  */

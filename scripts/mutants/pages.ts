@@ -294,6 +294,14 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     tests: ["test/internal/slab.test.ts"]
   },
   {
+    name: "slab-gone-for-good",
+    file: "src/internal/slab.ts",
+    what: "A slab that was transferred to a worker is followed by another.",
+    find: "used + size <= slab.length",
+    replace: "used + size <= slabBytes",
+    tests: ["test/internal/slab.test.ts"]
+  },
+  {
     name: "text-cut-off",
     file: "src/internal/slab.ts",
     what: "A text has room for three bytes per unit of UTF-16.",

@@ -2,7 +2,7 @@
  * Memory for small blobs, many of which share a slab, as Node's buffers do: a buffer of its own costs 20 times as much.
  *
  * What is handed out is never handed out again. It keeps its slab of 16 KiB alive, so this is for what lives shortly,
- * or with its neighbours.
+ * and for stores in memory, whose blobs are many.
  */
 const slabBytes = 16 * 1_024
 const maxSharedBytes = slabBytes / 4
@@ -37,7 +37,8 @@ export const encodeText = (text: string): Uint8Array => {
 const textEncoder = new TextEncoder()
 
 const makeRoom = (size: number): void => {
-  if (used + size <= slabBytes) return
+  // Not `slabBytes`: a slab that somebody has transferred to a worker has no bytes left.
+  if (used + size <= slab.length) return
   slab = new Uint8Array(slabBytes)
   used = 0
 }

@@ -49,4 +49,12 @@ describe("memory for small blobs", () => {
       }),
     { arbitrary: { runs: 300, size: 30 } }
   )
+
+  it("goes on after somebody has transferred it to a worker", () => {
+    const blob = Slab.allocate(8)
+    structuredClone(blob, { transfer: [blob.buffer as ArrayBuffer] })
+
+    assert.deepStrictEqual(Array.from(Slab.encodeText("ab")), [97, 98])
+    assert.lengthOf(Slab.allocate(8), 8)
+  })
 })

@@ -59,6 +59,16 @@ const values = (declare: Declare): void => {
 
       holds(Entity.sameValue(propertiesOf((yield* backend.lookup([root]))[0]!)["blob"]!, blob), "the blob is the same")
     }))
+
+  declare.fact("a blob that is a part of a larger buffer is written without the rest", () =>
+    Effect.gen(function*() {
+      const { backend, root } = yield* setup
+      const buffer = Uint8Array.from({ length: 100 }, (_, index) => index)
+      yield* upsert(backend, [Entity.make(root, { blob: buffer.subarray(40, 43), list: [buffer.subarray(99)] })])
+
+      const expected = { blob: new Uint8Array([40, 41, 42]), list: [new Uint8Array([99])] }
+      sameProperties(propertiesOf((yield* backend.lookup([root]))[0]!), expected)
+    }))
 }
 
 /** As `util.inspect` shows it. */
