@@ -67,7 +67,8 @@ export interface Options {
    * Further options of the generated client, such as `authClient` or `universeDomain`, given to it as they are. They
    * stand above those that this layer sets: while calls are under way a connection is pinged every 30 seconds
    * (`grpc.keepalive_time_ms`, 0 for never) and closed when that is not answered within 10
-   * (`grpc.keepalive_timeout_ms`). Google's service allows no shorter interval.
+   * (`grpc.keepalive_timeout_ms`; raise it with `commitDeadline` for commits that take longer than that to send).
+   * Google's service allows no shorter interval.
    */
   readonly clientOptions?: Readonly<Record<string, unknown>> | undefined
 }

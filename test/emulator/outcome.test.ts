@@ -7,14 +7,11 @@ import { Duration, Effect, Fiber } from "effect"
 import * as Eventbox from "../../src/Eventbox.ts"
 import { type Seen, setUp } from "../utils/emuAccounts.ts"
 import { freshProjectId } from "../utils/emuClients.ts"
-import { onEmulator } from "../utils/emulator.ts"
+import { fastPings, onEmulator } from "../utils/emulator.ts"
 import { isLookup } from "../utils/emuWire.ts"
 import { isCommit } from "../utils/tcpProxy.ts"
 
 const projectId = freshProjectId()
-
-/** Notices a silent connection long before any deadline. The emulator takes three pings in a row for abuse. */
-const fastPings = { "grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 2_000 }
 
 const untouched: Seen = { state: [], copies: [], afterwards: [], waiting: [1, 2, 3] }
 const applied = (changes: boolean): Seen => ({

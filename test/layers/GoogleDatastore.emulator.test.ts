@@ -6,7 +6,7 @@ import { Datastore } from "../../src/Datastore.ts"
 import * as Entity from "../../src/Entity.ts"
 import * as Key from "../../src/Key.ts"
 import * as GoogleDatastore from "../../src/layers/GoogleDatastore.ts"
-import { emulatorHost, onEmulator } from "../utils/emulator.ts"
+import { emulatorHost, fastPings, onEmulator } from "../utils/emulator.ts"
 import { isCommit, makeTcpProxy } from "../utils/tcpProxy.ts"
 
 const upsert = (entity: Entity.Entity) => ({ _tag: "Upsert", entity }) as const
@@ -141,8 +141,6 @@ onEmulator("GoogleDatastore on the emulator: the network", (it) => {
       const near = yield* GoogleDatastore.makeBackend({ emulatorHost, projectId })
       return { proxy, far, near }
     })
-  /** Notices a silent connection long before any deadline. The emulator takes three pings in a row for abuse. */
-  const fastPings = { "grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 2_000 }
   const key = Key.make("K", "a")
   const write = (to: Backend) => to.commit({ mutations: [upsert(numbered(key, 1))], expected: [] })
   const unknownOutcome = (to: Backend) =>

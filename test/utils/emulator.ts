@@ -28,3 +28,9 @@ export const onEmulator = (
   if (isMissing) describe.skip(name, () => tests(it as never))
   else withLayer(emulatorLayer(options), { excludeTestServices: true, timeout: "60 seconds" })(name, tests)
 }
+
+/**
+ * Options of a client that notices a silent connection long before any deadline, also on a busy machine. The emulator
+ * takes three pings in a row for abuse.
+ */
+export const fastPings = { "grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 2_000 }
