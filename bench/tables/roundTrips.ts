@@ -46,6 +46,8 @@ export interface OverlapData {
 /** What was measured. */
 export interface RoundTripsData {
   readonly rows: ReadonlyArray<RoundTripsRow>
+  /** Batches of each size before those that count. */
+  readonly warmUp: number
   /** One lookup of one key, with and without the delay. */
   readonly lookupMillis: Spread
   readonly lookupWithoutMillis: Spread
@@ -81,7 +83,7 @@ const measure = (setting: Setting): Effect.Effect<RoundTripsData, unknown, Scope
     const batches = byEffort(setting.effort, { smoke: 3, ordinary: 20, full: 50 })
     yield* network.delay(delayMillis)
     const overlap = yield* measureOverlap(network.host, batches)
-    return { rows, lookupMillis: lookups.with, lookupWithoutMillis: lookups.without, overlap, proof }
+    return { rows, warmUp, lookupMillis: lookups.with, lookupWithoutMillis: lookups.without, overlap, proof }
   })
 
 /** How long an effect takes, in ms. */
@@ -276,7 +278,7 @@ const roundTrip = 2 * delayMillis
 const trips = (millis: number, delay: number): string => (millis / (2 * delay)).toFixed(2)
 
 const report = (data: RoundTripsData): string => {
-  const { lookupMillis, lookupWithoutMillis, overlap, proof, rows } = data
+  const { lookupMillis, lookupWithoutMillis, overlap, proof, rows, warmUp } = data
   return [
     formatTable(
       [
@@ -311,8 +313,11 @@ const report = (data: RoundTripsData): string => {
       `${formatSpread(lookupMillis)} ms with ${delayMillis} ms each way, and ${
         formatSpread(lookupWithoutMillis)
       } ms without.`,
-      "The delay is added by a proxy in another process. Left out are rounds of warm-up, and the first batch of each of the",
-      `databases: there is a fresh one every ${perDatabase} batches.`
+      `The delay is added by a proxy in another process. ${
+        formatNumber(warmUp)
+      } batches of each size come before those that count.`,
+      `There is a fresh database every ${perDatabase} batches, since queries slow the emulator down with every entity that was ever`,
+      "there: so the tombstones stay few (see `minutes` for more of them). The first batch in each is left out."
     ].join("\n"),
     reportOverlap(overlap),
     reportProof(proof)

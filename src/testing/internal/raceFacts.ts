@@ -43,7 +43,7 @@ const races = (declare: Declare, { rounds }: Options): void => {
   declare.each(
     ["present", "absent"],
     (state) =>
-      `of two commits at once that rest on what the other one writes, one at most lands, and one alone: ${state}`,
+      `of two commits at once that rest on what the other writes, at most one lands, and else one that tries again: ${state}`,
     (state) =>
       Effect.gen(function*() {
         const { backend, root } = yield* setup
