@@ -60,7 +60,7 @@ const measure = (setting: Setting): Effect.Effect<RoundTripsData, unknown, Scope
     const network = yield* makeNetwork(setting.emulatorHost)
     const count = byEffort(setting.effort, { smoke: 3, ordinary: 100, full: 200 })
     const slow = byEffort(setting.effort, { smoke: 2, ordinary: 10, full: 30 })
-    const warmUp = byEffort(setting.effort, { smoke: 2, ordinary: 600, full: 1_000 })
+    const warmUp = byEffort(setting.effort, { smoke: 2, ordinary: 1_500, full: 3_000 })
     const rows: Array<RoundTripsRow> = []
     const sizes = setting.sizes.filter((size) => size <= 100)
     const proof = { samples: 0, count: 0, sum: 0 }
