@@ -286,6 +286,7 @@ const report = (data: RoundTripsData): string => {
         "batches",
         `ms with ${delayMillis} ms each way`,
         "round trips",
+        "single lookups",
         "its RPCs alone",
         "batch / RPCs",
         "ms without",
@@ -298,6 +299,7 @@ const report = (data: RoundTripsData): string => {
         formatNumber(batches),
         formatSpread(millis),
         trips(millis.median, delayMillis),
+        (millis.median / lookupMillis.median).toFixed(2),
         formatSpread(rpcsMillis),
         `x ${formatNumber(millis.median / rpcsMillis.median)}`,
         formatSpread(withoutMillis),
@@ -307,8 +309,9 @@ const report = (data: RoundTripsData): string => {
       ])
     ),
     [
-      "round trips: the median of ms divided by the delay there and back. its RPCs alone: a query beside a lookup, and then",
-      "a commit, of as much, sent by the same client without a batch around them. less that: without what the same batches",
+      "round trips: the median of ms divided by the delay there and back. single lookups: divided by what a lookup of one",
+      "key takes over this network, the least that an RPC can take. its RPCs alone: a query beside a lookup, and then a",
+      "commit, of as much, sent by the same client without a batch around them. less that: without what the same batches",
       `take without a delay. With ${slowDelayMillis} ms on each way little is seen but round trips. A single lookup takes`,
       `${formatSpread(lookupMillis)} ms with ${delayMillis} ms each way, and ${
         formatSpread(lookupWithoutMillis)
