@@ -2,7 +2,7 @@
  * One recipient that many send to, and one to sixteen workers.
  */
 import { Effect, Fiber, Option, type Scope } from "effect"
-import { Eventbox } from "effect-eventbox"
+import type { Datastore } from "effect-eventbox"
 import * as GoogleDatastore from "effect-eventbox/layers/GoogleDatastore"
 import { type ChildProcess, fork } from "node:child_process"
 import { join } from "node:path"
@@ -10,9 +10,9 @@ import { mark, type Proof, since, type Spread, spreadOf } from "../measure.ts"
 import { nodeArguments } from "../network.ts"
 import { byEffort, freshProject, type Setting, type Table } from "../setting.ts"
 import { formatNumber, formatSpread, formatTable, reportProof } from "../table.ts"
-import { addTotal, checkMailboxes, Counter, ticks, type Total } from "../workloads/counter.ts"
+import { addTotal, checkMailboxes, Counter, type Total } from "../workloads/counter.ts"
 import { serviceLatency } from "../workloads/deepStore.ts"
-import { type Drained, drainers } from "../workloads/drainer.ts"
+import { addDrained, type Drained, drainers, emitByMany, hasCounted } from "../workloads/drainer.ts"
 import { drainLuci } from "../workloads/luciDrainer.ts"
 import { drainVirtual } from "../workloads/virtualDrainer.ts"
 
@@ -196,25 +196,14 @@ const measureOurs = (host: string, { events, place, workers }: Case, maxEvents: 
   Effect.gen(function*() {
     const projectId = freshProject()
     const recipient = Counter.recipient("hot")
-    const values = ticks(0, events)
-    const emitted = (from: number, to: number) =>
-      Effect.forEach(
-        Array.from({ length: Math.ceil((to - from) / eventsPerEmit) }, (_, index) => from + index * eventsPerEmit),
-        (at) => Eventbox.emitAll(Counter, recipient, values.slice(at, Math.min(to, at + eventsPerEmit))),
-        { concurrency: senders, discard: true }
-      )
-    const counted = Effect.map(
-      Effect.flatMap(Counter, (counter) => counter.loadState(recipient)),
-      ({ state }) => state.count
-    )
+    const emitted = (from: number, to: number) => emitByMany(recipient, { senders, eventsPerEmit }, from, to)
     return yield* Effect.gen(function*() {
       yield* emitted(0, events / 2)
       const team = place === "processes" ? yield* forkTeam(host, projectId, workers, maxEvents) : undefined
       const begin = mark()
       const sending = yield* Effect.forkChild(emitted(events / 2, events))
-      const isDone = Effect.map(Effect.orDie(counted), (count) => count >= events)
-      const context = yield* Effect.context<Counter>()
-      const done = Effect.provideContext(isDone as Effect.Effect<boolean>, context)
+      const context = yield* Effect.context<Counter | Datastore.Datastore>()
+      const done = Effect.provideContext(hasCounted(recipient, events), context)
       const drained: Drained = team === undefined
         ? yield* drainers({ recipient, workers, maxEvents, manner: place === "fight" ? "fight" : "turns", done })
         : yield* team.drain(done)
@@ -249,11 +238,7 @@ const forkTeam = (host: string, projectId: string, workers: number, maxEvents: n
           const results = Promise.all(team.map((child) => nextMessage(child)))
           for (const child of team) child.send("end")
           const all = (yield* Effect.promise(() => results)) as ReadonlyArray<Drained>
-          return all.reduce((sum, each) => ({
-            batches: sum.batches + each.batches,
-            contended: sum.contended + each.contended,
-            idle: sum.idle + each.idle
-          }))
+          return all.reduce(addDrained)
         })
     }
   })

@@ -86,6 +86,9 @@ const measure = (setting: Setting): Effect.Effect<RoundTripsData, unknown, Scope
     return { rows, warmUp, lookupMillis: lookups.with, lookupWithoutMillis: lookups.without, overlap, proof }
   })
 
+/** A single lookup of one key. */
+const look = Effect.flatMap(Counter, (counter) => counter.loadState(Counter.recipient("nobody")))
+
 /** How long an effect takes, in ms. */
 const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<number, E, R> =>
   Effect.suspend(() => {
@@ -166,10 +169,9 @@ const inDatabase = (network: Network, batchSize: number, work: (at: Place) => Ef
       return Eventbox.emitAll(Counter, recipient, ticks(from, batchSize))
     })
     const process = Eventbox.processBatch(Counter, recipient, { maxEvents: batchSize })
-    const look = Effect.flatMap(Counter, (counter) => counter.loadState(Counter.recipient("nobody")))
     const batch = Effect.asVoid(Effect.andThen(emit, process))
     const whole = Effect.gen(function*() {
-      // The first batch of a process connects, compiles and finds no tombstones.
+      // The first batch connects, and finds no tombstones.
       yield* batch
       yield* work({
         batch,
@@ -254,7 +256,6 @@ const timeWithDeletes = <A, E, E2>(
   Effect.gen(function*() {
     const scope = yield* Scope.make()
     const context = yield* Scope.provide(Layer.build(Layer.merge(Layer.fresh(layer), Counter.layer)), scope)
-    const look = Effect.flatMap(Counter, (counter) => counter.loadState(Counter.recipient("nobody")))
     yield* Effect.provideContext(look, context)
     const begin = mark()
     yield* Effect.provideContext(effect, context)

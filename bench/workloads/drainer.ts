@@ -3,7 +3,7 @@
  */
 import { Effect, Exit, Ref } from "effect"
 import { Eventbox, type EventboxError, type Processor } from "effect-eventbox"
-import { Counter } from "./counter.ts"
+import { Counter, ticks } from "./counter.ts"
 
 /** What workers did. */
 export interface Drained {
@@ -14,6 +14,44 @@ export interface Drained {
   /** Batches that found nothing to do. */
   readonly idle: number
 }
+
+/** What two workers did together. */
+export const addDrained = (self: Drained, that: Drained): Drained => ({
+  batches: self.batches + that.batches,
+  contended: self.contended + that.contended,
+  idle: self.idle + that.idle
+})
+
+/** What workers and senders of one recipient do. */
+export interface HotLoad {
+  readonly workers: number
+  readonly maxEvents: number
+  /** Half of them are there when the workers start, and half come while they work. */
+  readonly events: number
+  readonly senders: number
+  /** Events that a sender has in one commit. */
+  readonly eventsPerEmit: number
+}
+
+/** Emits the events number `from` to `to - 1`, with so many senders at a time. */
+export const emitByMany = (
+  recipient: Processor.Recipient<Counter>,
+  { eventsPerEmit, senders }: Pick<HotLoad, "eventsPerEmit" | "senders">,
+  from: number,
+  to: number
+) =>
+  Effect.forEach(
+    Array.from({ length: Math.ceil((to - from) / eventsPerEmit) }, (_, index) => from + index * eventsPerEmit),
+    (at) => Eventbox.emitAll(Counter, recipient, ticks(at, Math.min(eventsPerEmit, to - at))),
+    { concurrency: senders, discard: true }
+  )
+
+/** Whether so many events are counted. */
+export const hasCounted = (recipient: Processor.Recipient<Counter>, events: number) =>
+  Effect.flatMap(Counter, (counter) => counter.loadState(recipient)).pipe(
+    Effect.map(({ state }) => state.count >= events),
+    Effect.orDie
+  )
 
 /** How the workers of a process go about it: taking turns, as `process` does, or each for itself. */
 export type Manner = "turns" | "fight"

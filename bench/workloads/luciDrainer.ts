@@ -4,20 +4,9 @@
 import { setTimeout } from "node:timers/promises"
 import { mark, since } from "../measure.ts"
 import { Counter, ticks, type Total } from "./counter.ts"
-import type { Drained } from "./drainer.ts"
+import type { Drained, HotLoad } from "./drainer.ts"
 import { emitLuci, type LuciBox, LuciContention, processLuci, readLuci } from "./luci.ts"
 import { type Address, openClient } from "./plainClient.ts"
-
-/** What workers and senders do. */
-export interface LuciLoad {
-  readonly workers: number
-  readonly maxEvents: number
-  /** Half of them are there when the workers start, and half come while they work. */
-  readonly events: number
-  readonly senders: number
-  /** Events that a sender has in one commit. */
-  readonly eventsPerEmit: number
-}
 
 /** What came of it. */
 export interface LuciDrained {
@@ -28,7 +17,7 @@ export interface LuciDrained {
 }
 
 /** Runs workers until all is sent and nothing is left. */
-export const drainLuci = async (address: Address, load: LuciLoad): Promise<LuciDrained> => {
+export const drainLuci = async (address: Address, load: HotLoad): Promise<LuciDrained> => {
   const { events, workers } = load
   const { close, datastore } = openClient(address)
   const box: LuciBox = { datastore, recipient: datastore.key([Counter.kind, "hot"]) }
@@ -74,7 +63,7 @@ const work = async (
 /** Emits with so many senders at a time. */
 const sendAll = async (
   box: LuciBox,
-  { eventsPerEmit, senders }: LuciLoad,
+  { eventsPerEmit, senders }: HotLoad,
   from: number,
   to: number
 ): Promise<void> => {

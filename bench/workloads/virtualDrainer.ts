@@ -4,22 +4,15 @@
  * not how many cores there are.
  */
 import { Clock, Effect, Fiber, Layer, Random } from "effect"
-import { type Backend, Datastore, Eventbox, Ids } from "effect-eventbox"
+import { type Backend, Datastore, Ids } from "effect-eventbox"
 import * as InMemory from "effect-eventbox/layers/InMemory"
 import { TestClock } from "effect/testing"
-import { checkMailboxes, Counter, ticks } from "./counter.ts"
+import { checkMailboxes, Counter } from "./counter.ts"
 import type { Latency } from "./deepStore.ts"
-import { type Drained, drainers } from "./drainer.ts"
+import { addDrained, drainers, emitByMany, hasCounted, type HotLoad } from "./drainer.ts"
 
-/** What is to be done, and by how many. */
-export interface VirtualLoad {
-  readonly workers: number
-  readonly maxEvents: number
-  /** Half of them are there at the start, and half come while the workers work. */
-  readonly events: number
-  /** Senders at a time, each with so many events in a commit. */
-  readonly senders: number
-  readonly eventsPerEmit: number
+/** What is to be done, on which service. */
+export interface VirtualLoad extends HotLoad {
   readonly latency: Latency
   readonly seed: string
 }
@@ -29,27 +22,14 @@ export const drainVirtual = (load: VirtualLoad) =>
   Effect.gen(function*() {
     // Times as long as they are today.
     yield* TestClock.setTime(1_764_000_000_000)
-    const { events, eventsPerEmit, latency, maxEvents, senders, workers } = load
+    const { events, latency, maxEvents, workers } = load
     const { backend } = yield* InMemory.makeStore
     const recipient = Counter.recipient("hot")
     const onService = layerOf(withLatency(backend, latency))
     const atOnce = layerOf(backend)
-    const values = ticks(0, events)
-    const emit = (from: number, to: number) =>
-      Effect.forEach(
-        Array.from({ length: Math.ceil((to - from) / eventsPerEmit) }, (_, index) => from + index * eventsPerEmit),
-        (at) => Eventbox.emitAll(Counter, recipient, values.slice(at, Math.min(to, at + eventsPerEmit))),
-        { concurrency: senders, discard: true }
-      )
-    yield* Effect.provide(emit(0, events / 2), atOnce)
-    const counted = Effect.flatMap(Counter, (counter) => counter.loadState(recipient)).pipe(
-      Effect.map(({ state }) => state.count),
-      Effect.provide(atOnce)
-    )
+    yield* Effect.provide(emitByMany(recipient, load, 0, events / 2), atOnce)
     const counter = yield* Counter
-    const isDone = Effect.map(Effect.orDie(counted), (count) => count >= events).pipe(
-      Effect.provideService(Counter, counter)
-    )
+    const isDone = hasCounted(recipient, events).pipe(Effect.provide(atOnce), Effect.provideService(Counter, counter))
     // Between two looks at an empty mailbox.
     const done = Effect.delay(isDone, 5)
     const worker = Effect.provide(drainers({ recipient, workers: 1, maxEvents, manner: "turns", done }), onService)
@@ -57,7 +37,7 @@ export const drainVirtual = (load: VirtualLoad) =>
     const team = yield* Effect.forkDetach(
       Effect.all([
         Effect.forEach(Array.from({ length: workers }), () => worker, { concurrency: "unbounded" }),
-        Effect.provide(emit(events / 2, events), onService)
+        Effect.provide(emitByMany(recipient, load, events / 2, events), onService)
       ], { concurrency: "unbounded" })
     )
     let end: number | undefined
@@ -67,18 +47,16 @@ export const drainVirtual = (load: VirtualLoad) =>
     }
     const [drained] = yield* Fiber.join(team)
     const total = yield* Effect.provide(checkMailboxes([recipient], events), atOnce)
-    return { seconds: ((end ?? (yield* Clock.currentTimeMillis)) - begin) / 1_000, drained: drained.reduce(sum), total }
+    return {
+      seconds: ((end ?? (yield* Clock.currentTimeMillis)) - begin) / 1_000,
+      drained: drained.reduce(addDrained),
+      total
+    }
   }).pipe(
     Random.withSeed(load.seed),
     Effect.provideServiceEffect(Ids.Ids, Ids.makeSeeded),
     Effect.provide([Counter.layer, TestClock.layer()])
   )
-
-const sum = (self: Drained, that: Drained): Drained => ({
-  batches: self.batches + that.batches,
-  contended: self.contended + that.contended,
-  idle: self.idle + that.idle
-})
 
 /** A layer that shares nothing with others of the same database, however often it is provided. */
 const layerOf = (database: Backend.Backend) => Layer.fresh(Datastore.layer(Effect.succeed(database)))

@@ -23,17 +23,28 @@ const applied = (changes: boolean): Seen => ({
 
 for (const changes of [true, false]) {
   onEmulator(`a batch that ${changes ? "changes" : "keeps"} the state`, (it) => {
-    it.effect("has landed when only the response to its commit was lost", () =>
-      Effect.gen(function*() {
-        const { seen, wire, work, workElsewhere } = yield* setUp(projectId, changes)
-        const lost = yield* wire.arm("dropResponse", isCommit)
+    for (
+      const [how, fault, options] of [
+        ["only the response to its commit was lost", "dropResponse", {}],
+        [
+          "its connection went silent before the answer, and pings found that out",
+          "holdResponse",
+          { clientOptions: fastPings }
+        ]
+      ] as const
+    ) {
+      it.effect(`has landed when ${how}`, () =>
+        Effect.gen(function*() {
+          const { seen, wire, work, workElsewhere } = yield* setUp(projectId, changes, options)
+          const { struck } = yield* wire.arm(fault, isCommit)
 
-        assert.strictEqual(yield* work, "landed")
+          assert.strictEqual(yield* work, "landed")
 
-        yield* lost.struck
-        assert.deepStrictEqual(yield* seen, applied(changes))
-        assert.strictEqual(yield* workElsewhere, "nothing to do")
-      }))
+          yield* struck
+          assert.deepStrictEqual(yield* seen, applied(changes))
+          assert.strictEqual(yield* workElsewhere, "nothing to do")
+        }))
+    }
 
     it.effect("is contention when its commit never got to the server, and lands when it is run again", () =>
       Effect.gen(function*() {
@@ -96,18 +107,6 @@ for (const changes of [true, false]) {
 
         assert.strictEqual(yield* Fiber.join(working), "landed")
         assert.deepStrictEqual(yield* seen, applied(changes))
-      }))
-
-    it.effect("has landed when its connection went silent before the answer, and pings found that out", () =>
-      Effect.gen(function*() {
-        const { seen, wire, work, workElsewhere } = yield* setUp(projectId, changes, { clientOptions: fastPings })
-        const silent = yield* wire.arm("holdResponse", isCommit)
-
-        assert.strictEqual(yield* work, "landed")
-
-        yield* silent.struck
-        assert.deepStrictEqual(yield* seen, applied(changes))
-        assert.strictEqual(yield* workElsewhere, "nothing to do")
       }))
 
     it.effect("is contention when its connection went silent before the commit, which can never land", () =>
