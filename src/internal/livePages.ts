@@ -27,32 +27,31 @@ const maxGone = 200
 const maxDoubtful = 20
 
 /** The pages, by number: those that are not remembered are read, in one round. Cost: 1 read for each of these. */
-export const loadPages = (
+export const loadPages = Effect.fnUntraced(function*(
   datastore: Datastore["Service"],
   parent: Key,
   pages: ReadonlyArray<Page>
-): Effect.Effect<ReadonlyArray<KnownPage>, DatastoreError | PagesChanged> =>
-  Effect.gen(function*() {
-    const known = new Map(pages.map(({ check, number }) => [number, knownPage(datastore, parent, number, check)]))
-    const missing = pages.filter(({ number }) => known.get(number) === undefined)
-    const found = new Map<number, KnownPage>()
-    const load = (chunk: ReadonlyArray<Page>) =>
-      Effect.gen(function*() {
-        const snapshots = yield* datastore.backend.lookup(chunk.map(({ number }) => pageKey(parent, number)))
-        for (const [index, { check, number }] of chunk.entries()) {
-          const bytes = readPageBytes(snapshots[index]!)
-          const pops = bytes === undefined || checkOf(bytes) !== check ? undefined : Tombstones.decode(bytes)
-          if (pops === undefined) {
-            return yield* Effect.fail<PagesChanged>({ _tag: "PagesChanged", key: snapshots[index]!.key })
-          }
-          const page = { check, pops, bytes: bytes!.length, unseen: undefined }
-          found.set(number, page)
-          rememberPage(datastore, parent, number, page)
+): Effect.fn.Return<ReadonlyArray<KnownPage>, DatastoreError | PagesChanged> {
+  const known = new Map(pages.map(({ check, number }) => [number, knownPage(datastore, parent, number, check)]))
+  const missing = pages.filter(({ number }) => known.get(number) === undefined)
+  const found = new Map<number, KnownPage>()
+  const load = (chunk: ReadonlyArray<Page>) =>
+    Effect.gen(function*() {
+      const snapshots = yield* datastore.backend.lookup(chunk.map(({ number }) => pageKey(parent, number)))
+      for (const [index, { check, number }] of chunk.entries()) {
+        const bytes = readPageBytes(snapshots[index]!)
+        const pops = bytes === undefined || checkOf(bytes) !== check ? undefined : Tombstones.decode(bytes)
+        if (pops === undefined) {
+          return yield* Effect.fail<PagesChanged>({ _tag: "PagesChanged", key: snapshots[index]!.key })
         }
-      })
-    yield* forEachChunk(missing, pagesPerLookup, load)
-    return pages.map(({ number }) => found.get(number) ?? known.get(number)!)
-  })
+        const page = { check, pops, bytes: bytes!.length, unseen: undefined }
+        found.set(number, page)
+        rememberPage(datastore, parent, number, page)
+      }
+    })
+  yield* forEachChunk(missing, pagesPerLookup, load)
+  return pages.map(({ number }) => found.get(number) ?? known.get(number)!)
+})
 
 /** Forgets the pages that are no longer in the directory. */
 export const forgetDead = (

@@ -19,7 +19,6 @@ export const allocate = (size: number): Uint8Array => {
 
 /** A copy. */
 export const copyBytes = (bytes: Uint8Array): Uint8Array => {
-  if (bytes.length > maxSharedBytes) return new Uint8Array(bytes)
   const copy = allocate(bytes.length)
   copy.set(bytes)
   return copy
