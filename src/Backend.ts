@@ -14,14 +14,6 @@ import type { ContentionError, DatastoreError } from "./EventboxError.ts"
 import type { Key } from "./Key.ts"
 
 /**
- * Microseconds since the epoch on the *server's* clock; only ever compared with others of the same server.
- *
- * @category models
- * @since 0.1.0
- */
-export type Timestamp = bigint
-
-/**
  * Version of one entity: opaque, grows with every change, also over a deletion.
  *
  * **Gotchas**
@@ -45,8 +37,6 @@ export interface Snapshot {
   readonly entity: Option.Option<Entity>
   /** For a missing entity: what the backend reported, which may be 0. */
   readonly version: Version
-  /** The commit that last changed the entity; 0 for a missing one. */
-  readonly updateTime: Timestamp
 }
 
 /**
@@ -92,8 +82,6 @@ export interface Query {
 export interface QueryResult {
   /** In ascending key order; the entity of each is present. */
   readonly results: ReadonlyArray<Snapshot>
-  /** The snapshot that the query saw; the oldest one, when it took several RPCs. */
-  readonly readTime: Timestamp
   /** Whether `maxBytes` ended it, with a result at least: there may be more after the last one. */
   readonly isCutOff?: boolean | undefined
 }
@@ -109,8 +97,11 @@ export type Mutation =
   | { readonly _tag: "Insert"; readonly entity: Entity }
   /** Writes the entity whether or not it exists. */
   | { readonly _tag: "Upsert"; readonly entity: Entity }
-  /** The entity must exist: `NotFound` otherwise, unless its presence is also expected (then contention). */
-  | { readonly _tag: "Update"; readonly entity: Entity }
+  /**
+   * Sets the properties of `entity`, at least one, and keeps all others as they are stored, with their index flags and
+   * whatever else the database keeps beside them; makes the entity when there is none.
+   */
+  | { readonly _tag: "Patch"; readonly entity: Entity }
   /** Removes the entity if it exists. */
   | { readonly _tag: "Delete"; readonly key: Key }
 

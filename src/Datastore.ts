@@ -28,6 +28,7 @@ import {
 } from "./Backend.ts"
 import * as Entity from "./Entity.ts"
 import {
+  CommitTooLarge,
   ContentionError,
   DatastoreError,
   EntityChanged,
@@ -181,7 +182,7 @@ export const query = (request: Query): Effect.Effect<QueryResult, DatastoreError
  * below 10 MiB in all (4 MiB on the emulator). Cost: 1 write per entity.
  *
  * Fails with `DatastoreError`: `InvalidArgument` names the property or limit that is wrong, before anything is sent;
- * `OutcomeUnknown` means that the writes may have landed. A commit that Datastore aborts is sent again, five times in
+ * `TooLarge` when they are more than one commit takes; `OutcomeUnknown` means that the writes may have landed. A commit that Datastore aborts is sent again, five times in
  * all with jittered pauses; then it is `Unavailable`, and nothing was written.
  *
  * @category writing
@@ -207,6 +208,28 @@ export const insert = (
 ): Effect.Effect<void, DatastoreError, Datastore> => write("insert", entities, (entity) => ({ _tag: "Insert", entity }))
 
 /**
+ * Sets some properties of an entity, and keeps all others as they are stored.
+ *
+ * **Details**
+ *
+ * As {@link put} in all else. `unindexed` is about these properties alone. Makes the entity when there is none. What is
+ * kept is not read: also what other programs store there, index flags and all. Cost: 1 write.
+ *
+ * Dies when there is no property to set.
+ *
+ * @category writing
+ * @since 0.1.0
+ */
+export const patch = (
+  key: Key,
+  properties: Entity.Properties,
+  options?: { readonly unindexed?: "all" | Iterable<string> | undefined }
+): Effect.Effect<void, DatastoreError, Datastore> =>
+  Object.keys(properties).length === 0
+    ? Effect.die(new Error(`Datastore.patch of ${key}: there is no property to set`))
+    : write("patch", [Entity.make(key, properties, options)], (entity) => ({ _tag: "Patch", entity }))
+
+/**
  * Removes entities, if they exist. As {@link put} in all else. Cost: 1 delete per key.
  *
  * @category writing
@@ -227,7 +250,7 @@ export const remove = (
  * for the commit; an entity that was read and not written costs 1 write, as it carries the expectation.
  *
  * Fails with `ContentionError` when another writer was first: run the whole again, with jitter. Fails with
- * `DatastoreError`: `AlreadyExists` for an `insert`, `InvalidArgument` for a commit over a limit, `OutcomeUnknown` when
+ * `DatastoreError`: `AlreadyExists` for an `insert`, `TooLarge` for a commit over the limit, `OutcomeUnknown` when
  * the response was lost (load again, never repeat blindly). Dies when it is nested in another transaction.
  *
  * @category transactions
@@ -367,7 +390,7 @@ export const sendCommit = (
   const limit = datastore.backend.limits.commitBytes
   if (bytes > limit) {
     const detail = `the commit has ${bytes} bytes, the limit is ${limit}; write less in one transaction`
-    return Effect.fail(new DatastoreError({ operation: "commit", reason: new InvalidArgument({ detail }) }))
+    return Effect.fail(new DatastoreError({ operation: "commit", reason: new CommitTooLarge({ detail }) }))
   }
   return inSpan(datastore.backend.commit(request), "Datastore.commit", () => ({
     kind: "client",
@@ -458,8 +481,9 @@ const write = <A>(
 
 const invalidEntity = (operation: string, mutation: Mutation, problem: Entity.Problem) => {
   const detail = problem.property === "" ? problem.reason : `property ${problem.property}: ${problem.reason}`
-  const keys = mutation._tag === "Delete" ? [mutation.key] : [mutation.entity.key]
-  return Effect.fail(new DatastoreError({ operation, keys, reason: new InvalidArgument({ detail }) }))
+  return Effect.fail(
+    new DatastoreError({ operation, keys: [mutationKey(mutation)], reason: new InvalidArgument({ detail }) })
+  )
 }
 
 const close = (transaction: Transaction.TransactionState): void => {

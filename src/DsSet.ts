@@ -42,16 +42,7 @@ import { collect, pageLimit, readPage, type Room } from "./internal/listing.ts"
 import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
 import { type Change, MaxHeadBytes, nextHead } from "./internal/nextHead.ts"
 import { findOutcome } from "./internal/outcome.ts"
-import {
-  awaitDeletions,
-  type Cursor,
-  forgetIfEmpty,
-  forgetPage,
-  knownPage,
-  noteDeleting,
-  rememberPage,
-  setMemory
-} from "./internal/setMemory.ts"
+import { type Cursor, forgetIfEmpty, forgetPage, knownPage, rememberPage, setMemory } from "./internal/setMemory.ts"
 import { inSpan } from "./internal/span.ts"
 import {
   checkId,
@@ -189,6 +180,8 @@ export interface PopOp {
   readonly transaction: Transaction.TransactionState
   /** @internal */
   readonly listing: Listing
+  /** @internal */
+  readonly owner: string | undefined
   /** @internal */
   readonly popped: ReadonlySet<string>
   /** @internal */
@@ -347,9 +340,6 @@ const listUntilSettled = (
 /** Bytes of the items of one listing, unless `maxBytes` says otherwise. */
 const defaultMaxBytes = 16 * 1_024 * 1_024
 
-/** So many items may be being deleted beside any listing; beside a larger one, as many as it lists. */
-const maxDeletingBeside = 1_000
-
 const listOnce = Effect.fnUntraced(function*(
   set: DsSet,
   options: {
@@ -363,21 +353,14 @@ const listOnce = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Listing, DatastoreError | PagesChanged, Datastore> {
   const { datastore } = options
   const { parent } = set
-  // Items that are being deleted are read once more, and held until they are deleted: so there is a bound to them.
-  yield* awaitDeletions(setMemory(datastore, parent), {
-    items: Math.max(options.room.items, maxDeletingBeside),
-    bytes: Math.max(options.room.bytes, defaultMaxBytes)
-  })
   const memory = setMemory(datastore, parent)
   const cursor = options.cursor ?? memory.cursor
-  // A deletion that ends while the reads are under way may leave its items in what they saw.
-  const deleting = new Set(memory.deleting)
   const [first, [head]] = yield* Effect.all([
     readPage(
       datastore,
       parent,
       cursor.after,
-      pageLimit(datastore, parent, options.room) + deleting.size,
+      pageLimit(datastore, parent, options.room),
       options.room.bytes
     ),
     readSnapshots([headKey(parent)])
@@ -386,7 +369,7 @@ const listOnce = Effect.fnUntraced(function*(
   forgetDead(datastore, parent, tombstones)
   const wraps = options.cursor === undefined
   const seen = yield* collect(
-    { ...options, parent, memory, deleting, cursor, wraps, head: head!, tombstones },
+    { ...options, parent, memory, cursor, wraps, head: head!, tombstones },
     first
   )
   forgetIfEmpty(datastore, parent)
@@ -465,7 +448,11 @@ export const remove = (
  */
 export const beginPop = (
   set: DsSet,
-  listing: Listing
+  listing: Listing,
+  options?: {
+    /** Who pops: written into a head that has no owner yet. @internal */
+    readonly owner?: string | undefined
+  }
 ): Effect.Effect<PopOp, ContentionError, Datastore | Transaction.Transaction> =>
   Effect.flatMap(Transaction.Transaction, (transaction) => {
     if (!transaction.open) return Transaction.ended
@@ -497,6 +484,7 @@ export const beginPop = (
       },
       transaction,
       listing,
+      owner: options?.owner,
       popped,
       finish: () => {
         open = false
@@ -554,7 +542,8 @@ const finishAll = Effect.fnUntraced(function*(
       ...listing,
       keep: mustStay(listing),
       popsOf: ({ check, number }) => knownPage(datastore, set.parent, number, check)?.pops,
-      maxHeadBytes
+      maxHeadBytes,
+      owner: op.owner
     })
     const entity = headEntity(key, change.head)
     const bytes = Entity.sizeBytes(entity)
@@ -566,7 +555,7 @@ const finishAll = Effect.fnUntraced(function*(
     if (change.written.length + change.erased.length > 0) {
       transaction.afterCommit.push(rememberPages(datastore, set, change))
     }
-    transaction.afterCommit.push(deletePopped(datastore, op))
+    popItems(transaction, op)
     transaction.witness ??= findOutcome({ ...listing, parent: set.parent, datastore, token, ids, giveUpAtMillis })
     op.finish()
   }
@@ -601,22 +590,18 @@ const rememberPages = (
     }
   })
 
-/** Deletes popped items in the background; listings of this process ignore them meanwhile. */
-const deletePopped = (datastore: Datastore["Service"], { listing, popped, set }: PopOp): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    if (popped.size === 0) return Effect.void
-    // Nothing was left behind, so the next listing starts where this one did: it then covers the range of these ids,
-    // without which their tombstones could not be erased. // E4
-    if (popped.size === listing.items.length) listing.rewind()
-    const bytes = listing.items.reduce((sum, { id, value }) => popped.has(id) ? sum + value.length : sum, 0)
-    const ended = noteDeleting(datastore, set.parent, popped, bytes)
-    return datastore.background(
-      deleteUnchanged(datastore, Array.from(popped, (id) => listing.snapshots.get(id)!)).pipe(
-        Effect.catch((error) => Effect.logWarning("Popped items are left as garbage for the next listing", error)),
-        Effect.ensuring(Effect.sync(ended))
-      )
-    )
-  })
+/** The popped items die in this very commit, each expected as the listing saw it. P2 */
+const popItems = (transaction: Transaction.TransactionState, { listing, popped }: PopOp): void => {
+  for (const id of popped) {
+    const snapshot = listing.snapshots.get(id)!
+    const name = snapshot.key.toString()
+    Transaction.recordRead(transaction, snapshot)
+    transaction.writes.set(name, { _tag: "Delete", key: snapshot.key })
+  }
+  if (popped.size > 0 && popped.size === listing.items.length) {
+    transaction.afterCommit.push(Effect.sync(listing.rewind))
+  }
+}
 
 const decodeHead = (snapshot: Snapshot): Effect.Effect<Head, DatastoreError> => {
   const head = readHead(snapshot)

@@ -208,6 +208,25 @@ export const make = (
 }
 
 /**
+ * An entity with some properties set anew and all others as they were; `undefined` stands for no entity.
+ *
+ * @internal
+ */
+export const patched = (before: Entity | undefined, patch: Entity): Entity => {
+  if (before === undefined) return patch
+  const properties = { ...before.properties, ...patch.properties }
+  if (before.unindexed === "all" && patch.unindexed === "all") return { key: patch.key, properties, unindexed: "all" }
+  const isSet = (path: string) =>
+    Object.hasOwn(patch.properties, path) ||
+    Object.keys(patch.properties).some((name) => path.startsWith(`${name}.`))
+  const kept = unindexedPaths(before).filter((path) => !isSet(path))
+  return { key: patch.key, properties, unindexed: new Set([...kept, ...unindexedPaths(patch)]) }
+}
+
+const unindexedPaths = ({ properties, unindexed }: Entity): ReadonlyArray<string> =>
+  unindexed === "all" ? Object.keys(properties) : Array.from(unindexed)
+
+/**
  * Whether the property at a dotted path is left out of the indexes.
  *
  * @internal

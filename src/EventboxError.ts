@@ -167,6 +167,21 @@ export class ResourceExhausted
 }
 
 /**
+ * The commit is larger than one commit may be; nothing was written. Write less in one transaction: `Eventbox.process`
+ * halves the batch by itself.
+ *
+ * @category Datastore reasons
+ * @since 0.1.0
+ */
+export class CommitTooLarge
+  extends Schema.TaggedError<CommitTooLarge>("eventbox/CommitTooLarge")("TooLarge", DetailFields)
+{
+  override get message(): string {
+    return describe("the commit is too large", this.detail)
+  }
+}
+
+/**
  * The response of a commit was lost, or the server was never reached: it may have landed. Load again; never repeat it
  * blindly.
  *
@@ -282,6 +297,7 @@ const DatastoreReason = Schema.Union([
   Unavailable,
   DeadlineExceeded,
   ResourceExhausted,
+  CommitTooLarge,
   OutcomeUnknown,
   AlreadyExists,
   NotFound,

@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
+import { patched } from "./Entity.ts"
 import { AlreadyExists, DatastoreError, InvalidArgument } from "./EventboxError.ts"
 import type { Key } from "./Key.ts"
 
@@ -173,6 +174,12 @@ export const buffer = (
   return Result.void
 }
 
+const mergePatch = (before: Mutation, next: Mutation & { readonly _tag: "Patch" }): Mutation => {
+  return before._tag === "Delete"
+    ? { _tag: "Upsert", entity: next.entity }
+    : { _tag: before._tag, entity: patched(before.entity, next.entity) }
+}
+
 const merge = (
   before: Mutation | undefined,
   next: Mutation,
@@ -185,6 +192,7 @@ const merge = (
     const detail = "it was written before in the same transaction"
     return Result.fail(new DatastoreError({ operation, keys: [key], reason: new AlreadyExists({ detail }) }))
   }
+  if (next._tag === "Patch") return Result.succeed(mergePatch(before, next))
   if (before._tag === "Insert") {
     if (next._tag !== "Delete") return Result.succeed({ _tag: "Insert", entity: next.entity })
     const detail = "one transaction cannot insert an entity and remove it again"

@@ -13,8 +13,7 @@ const keysOf = (count: number, from = 0) => Array.from({ length: count }, (_, n)
 const nothing = (key: Key.Key): Snapshot => ({
   key,
   entity: Option.none(),
-  version: BigInt(0),
-  updateTime: BigInt(0)
+  version: BigInt(0)
 })
 
 /** A backend that only looks up, whose answers a test writes. */

@@ -110,8 +110,7 @@ describe("the read set", () => {
   const snapshot = (version: number): Snapshot => ({
     key,
     entity: Option.some(entity(key, version)),
-    version: BigInt(version),
-    updateTime: BigInt(version)
+    version: BigInt(version)
   })
 
   it("keeps the first snapshot of a key", () => {

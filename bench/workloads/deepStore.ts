@@ -39,10 +39,8 @@ export const makeDeepStore = (parent: Key.Key, count: number, { commit, lookup, 
       query: ({ from, limit = count }) =>
         Effect.gen(function*() {
           yield* Effect.sleep(query)
-          // For its time.
-          const { readTime } = yield* inner.query({ kind: "Nothing", limit: 1 })
           const after = from === undefined ? undefined : indexOf(from.key)
-          return { results: itemsFrom(after === undefined ? 0 : after + (from!.inclusive ? 0 : 1), limit), readTime }
+          return { results: itemsFrom(after === undefined ? 0 : after + (from!.inclusive ? 0 : 1), limit) }
         }),
       commit: ({ expected, mutations }) =>
         Effect.gen(function*() {
@@ -73,7 +71,6 @@ const itemOf = (parent: Key.Key, index: number): Backend.Snapshot => {
   return {
     key,
     entity: Option.some({ key, properties: { Value: value, At: 1 }, unindexed: "all" }),
-    version: BigInt(1),
-    updateTime: BigInt(1)
+    version: BigInt(1)
   }
 }

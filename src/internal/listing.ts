@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import type { QueryResult, Snapshot } from "../Backend.ts"
 import type { Datastore } from "../Datastore.ts"
-import { DatastoreError, Internal } from "../EventboxError.ts"
+import type { DatastoreError } from "../EventboxError.ts"
 import type { Key } from "../Key.ts"
 import { gonePages, loadPages, type PagesChanged } from "./livePages.ts"
 import { isCrowded, maxMergedPages } from "./nextHead.ts"
@@ -91,8 +91,6 @@ export const collect = Effect.fnUntraced(function*(
     readonly datastore: Datastore["Service"]
     readonly parent: Key
     readonly memory: SetMemory
-    /** What was being deleted when the listing began. */
-    readonly deleting: ReadonlySet<string>
     readonly cursor: Cursor
     /** Whether to begin again when nothing is left behind the cursor. */
     readonly wraps: boolean
@@ -105,17 +103,16 @@ export const collect = Effect.fnUntraced(function*(
   },
   first: Page
 ): Effect.fn.Return<Collected, DatastoreError | PagesChanged> {
-  const { cursor, datastore, memory, parent, tombstones, wraps } = options
+  const { cursor, datastore, parent, tombstones, wraps } = options
   const view = makeView(options)
   let page = first
   let fromBeginning = first.after === undefined
   while (true) {
-    page = yield* notOlderThanHead(options, page)
     const stored = page.result.results.map(readItem)
     noteItemBytes(datastore, parent, stored.length, stored.reduce((sum, { value }) => sum + value.length, 0))
     view.take(page, stored, yield* popsFor(options, stored))
     if (view.isFull()) break
-    const limit = pageLimit(datastore, parent, view.room()) + memory.deleting.size
+    const limit = pageLimit(datastore, parent, view.room())
     if (!page.reachedEnd) {
       const last = String(page.result.results[page.result.results.length - 1]!.key.id)
       page = yield* readPage(datastore, parent, last, limit, view.room().bytes)
@@ -152,39 +149,14 @@ export const collect = Effect.fnUntraced(function*(
   }
 })
 
-/**
- * Reads a page again while it is older than the head's last change: an old listing beside a head from which tombstones
- * have been erased since would show consumed items again. One more read is newer than the head, unless the clocks of
- * the database contradict each other.
- */
-const notOlderThanHead = (
-  options: Parameters<typeof collect>[0],
-  page: Page,
-  tries: number = 5
-): Effect.Effect<Page, DatastoreError> => {
-  const { datastore, head, parent } = options
-  if (page.result.readTime >= head.updateTime) return Effect.succeed(page)
-  if (tries === 0) {
-    const detail = `queries read as of ${page.result.readTime}, before the last change of an entity that was read ` +
-      `earlier, ${head.updateTime} (microseconds): without comparable times a listing is not safe`
-    const reason = new Internal({ detail })
-    return Effect.fail(new DatastoreError({ operation: "DsSet.list", keys: [head.key], reason }))
-  }
-  return Effect.flatMap(
-    readPage(datastore, parent, page.after, page.limit, page.maxBytes),
-    (again) => notOlderThanHead(options, again, tries - 1)
-  )
-}
-
 /** The pops that may hide some of these items: those of the head, and of the pages that may know them. */
 const popsFor = (
   options: Parameters<typeof collect>[0],
   stored: ReadonlyArray<StoredItem>
 ): Effect.Effect<ReadonlyArray<Pop>, DatastoreError | PagesChanged> => {
-  const { datastore, deleting, memory, parent, tombstones } = options
+  const { datastore, parent, tombstones } = options
   if (tombstones.pages.length === 0) return Effect.succeed(tombstones.pops)
-  const asked = stored.filter(({ id }) => !deleting.has(id) && !memory.deleting.has(id))
-  const question = probe(asked.map(({ id }) => id))
+  const question = probe(stored.map(({ id }) => id))
   const asks = tombstones.pages.filter(question.mayHit)
   // What other processes wrote is read once, to be merged with what this one writes.
   const merges = isCrowded(tombstones, options.maxHeadBytes) ? tombstones.pages.slice(-maxMergedPages) : []
@@ -198,8 +170,6 @@ const popsFor = (
 
 /** Sorts the items of pages into visible and hidden ones. */
 const makeView = (options: {
-  readonly memory: SetMemory
-  readonly deleting: ReadonlySet<string>
   readonly room: Room
   readonly delayMillis: number
 }) => {
@@ -222,7 +192,6 @@ const makeView = (options: {
         const snapshot = page.result.results[index]!
         view.present.push(item.id) // E4: an ignored item still counts as present
         const tombstone = tombstones.get(item.id)
-        if (options.deleting.has(item.id) || options.memory.deleting.has(item.id)) continue
         // An addition that was first tried within the delay after the pop is a retry; a later one is a new item.
         if (tombstone !== undefined && item.atMillis <= tombstone + options.delayMillis) {
           view.hidden.set(item.id, snapshot)

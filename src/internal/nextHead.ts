@@ -56,9 +56,12 @@ export const nextHead = (
     /** What a page holds, if this process knows it. */
     readonly popsOf: (page: Pages.Page) => ReadonlyArray<Tombstones.Pop> | undefined
     readonly maxHeadBytes: number
+    /** Who pops, for a head without an owner. */
+    readonly owner: string | undefined
   }
 ): Change => {
   const { expiredBefore, gone, keep, maxHeadBytes, popsOf } = options
+  const owner = before.owner ?? options.owner
   const pops = Tombstones.withoutExpired(before.pops, expiredBefore, keep)
   pops.push(pop)
   const directory = gone.size === 0
@@ -67,7 +70,7 @@ export const nextHead = (
   // The newest pops stay: events that wait now are most likely among theirs, and a page may cost a read of its own.
   const keptBytes = maxHeadBytes / 4
   if (Tombstones.encodedSize(pops) <= Math.max(maxHeadBytes - directory.bytes.length, keptBytes)) {
-    return { head: { ...directory, pops }, written: [], erased: Array.from(gone) }
+    return { head: { ...directory, pops, owner }, written: [], erased: Array.from(gone) }
   }
   let from = pops.length
   for (let bytes = 1; from > 0; from--) {
@@ -79,7 +82,7 @@ export const nextHead = (
   const kept = directory.pages.slice(0, directory.pages.length - merged.length)
   const pages = [...kept, ...written.map(({ page }) => page)]
   return {
-    head: { ...Pages.make(pages, before.next + written.length), pops: pops.slice(from) },
+    head: { ...Pages.make(pages, before.next + written.length), pops: pops.slice(from), owner },
     written,
     erased: [...gone, ...merged.map(({ number }) => number)]
   }

@@ -2,7 +2,6 @@
  * What one layer remembers of a set inside the process: items whose deletion is under way, where a cut-off listing
  * ended, and pages of tombstones.
  */
-import * as Effect from "effect/Effect"
 import type { Datastore } from "../Datastore.ts"
 import type { Key } from "../Key.ts"
 import type { Pop } from "./tombstones.ts"
@@ -23,11 +22,6 @@ export interface KnownPage {
 
 /** The memory of one set. */
 export interface SetMemory {
-  /** Ids of items that this process is deleting after it popped them. */
-  readonly deleting: Set<string>
-  deletingBytes: number
-  /** Called when deletions have ended. */
-  readonly waiting: Set<() => void>
   readonly cursor: Cursor
   /** By number. */
   readonly pages: Map<number, KnownPage>
@@ -53,9 +47,6 @@ export const setMemory = (datastore: Datastore["Service"], parent: Key): SetMemo
   let memory = sets.get(id)
   if (memory === undefined) {
     memory = {
-      deleting: new Set(),
-      deletingBytes: 0,
-      waiting: new Set(),
       cursor: { after: undefined },
       pages: new Map()
     }
@@ -69,46 +60,10 @@ export const forgetIfEmpty = (datastore: Datastore["Service"], parent: Key): voi
   const { sets } = memoriesOf(datastore)
   const memory = sets.get(parent.toString())
   if (
-    memory !== undefined && memory.deleting.size === 0 && memory.cursor.after === undefined && memory.pages.size === 0
+    memory !== undefined && memory.cursor.after === undefined && memory.pages.size === 0
   ) {
     sets.delete(parent.toString())
   }
-}
-
-/** Notes that items of so many bytes in all are being deleted, until what this returns is called. */
-export const noteDeleting = (
-  datastore: Datastore["Service"],
-  parent: Key,
-  ids: ReadonlySet<string>,
-  bytes: number
-): () => void => {
-  const memory = setMemory(datastore, parent)
-  for (const id of ids) memory.deleting.add(id)
-  memory.deletingBytes += bytes
-  return () => {
-    for (const id of ids) memory.deleting.delete(id)
-    memory.deletingBytes -= bytes
-    for (const look of memory.waiting) look()
-    forgetIfEmpty(datastore, parent)
-  }
-}
-
-/** Waits while more than that is being deleted. */
-export const awaitDeletions = (
-  memory: SetMemory,
-  most: { readonly items: number; readonly bytes: number }
-): Effect.Effect<void> => {
-  const isEnough = () => memory.deleting.size <= most.items && memory.deletingBytes <= most.bytes
-  if (isEnough()) return Effect.void
-  return Effect.callback((resume) => {
-    const look = () => {
-      if (!isEnough()) return
-      memory.waiting.delete(look)
-      resume(Effect.void)
-    }
-    memory.waiting.add(look)
-    return Effect.sync(() => memory.waiting.delete(look))
-  })
 }
 
 /** What an item of such a set may be expected to have in bytes; `undefined` when none was seen. */

@@ -95,30 +95,31 @@ export const pageKey = (parent: Key.Key, number: number): Key.Key => Key.childUn
 /** What a head holds: the newest pops, and what it knows of the pages that hold the others. */
 export interface Head extends Pages.Directory {
   readonly pops: ReadonlyArray<Tombstones.Pop>
+  /** Who pops this set, once somebody has said so. */
+  readonly owner: string | undefined
 }
 
 /** The head of a set that was never popped. */
-const noHead: Head = { ...Pages.empty, pops: [] }
+const noHead: Head = { ...Pages.empty, pops: [], owner: undefined }
 
 /** The head as it is stored. */
 export const headEntity = (key: Key.Key, head: Head): Entity.Entity => {
-  const properties = { Pops: Tombstones.encode(head.pops) }
-  return {
-    key,
-    properties: head.bytes.length === 0 ? properties : { ...properties, Pages: head.bytes },
-    unindexed: "all"
-  }
+  const properties: Record<string, Entity.Value> = { Pops: Tombstones.encode(head.pops) }
+  if (head.bytes.length > 0) properties["Pages"] = head.bytes
+  if (head.owner !== undefined) properties["Owner"] = head.owner
+  return { key, properties, unindexed: "all" }
 }
 
 /** Reads a head; `undefined` when it does not decode. */
 export const readHead = (snapshot: Snapshot): Head | undefined => {
   if (Option.isNone(snapshot.entity)) return noHead
-  const { Pages: pageBytes, Pops } = snapshot.entity.value.properties
+  const { Owner, Pages: pageBytes, Pops } = snapshot.entity.value.properties
+  const owner = typeof Owner === "string" ? Owner : undefined
   const pops = Pops instanceof Uint8Array ? Tombstones.decode(Pops) : undefined
   if (pops === undefined) return undefined
-  if (pageBytes === undefined) return { ...noHead, pops }
+  if (pageBytes === undefined) return { ...noHead, pops, owner }
   const directory = pageBytes instanceof Uint8Array ? Pages.decode(pageBytes) : undefined
-  return directory === undefined ? undefined : { ...directory, pops }
+  return directory === undefined ? undefined : { ...directory, pops, owner }
 }
 
 /** A page as it is stored. */

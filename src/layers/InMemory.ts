@@ -1,13 +1,12 @@
 /**
  * Datastore in memory: the reference semantics of `Backend`, for tests, examples and trying things out.
  *
- * Everything that a real Datastore decides is decided here in its plainest form: one map of entities with versions, one
- * logical server clock, and an index per kind in key order. Every operation takes effect at one instant of that clock.
+ * Everything that a real Datastore decides is decided here in its plainest form: one map of entities with versions,
+ * and an index per kind in key order. Every operation takes effect at one instant.
  * Limits and errors are those of the service. Nothing survives the process.
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -18,12 +17,12 @@ import * as Datastore from "../Datastore.ts"
 import * as Entity from "../Entity.ts"
 import {
   AlreadyExists,
+  CommitTooLarge,
   ContentionError,
   DatastoreError,
   type DatastoreReason,
   EntityChanged,
-  InvalidArgument,
-  NotFound
+  InvalidArgument
 } from "../EventboxError.ts"
 import { copyBytes } from "../internal/slab.ts"
 import * as Key from "../Key.ts"
@@ -54,12 +53,12 @@ export interface Store {
   readonly backend: Backend.Backend
   /** How many entities there are. */
   readonly size: Effect.Effect<number>
-  /** Every entity as one line of readable text, in key order: key, version, time of the last change, properties. */
+  /** Every entity as one line of readable text, in key order: key, version, properties. */
   readonly dump: Effect.Effect<string>
-  /** Remembers everything: entities, versions, the server clock. O(entities). */
+  /** Remembers everything: entities and versions. O(entities). */
   readonly snapshot: Effect.Effect<StoreSnapshot>
   /**
-   * Goes back to what was saved, here or in another store; versions and times then repeat. What a `Datastore` over this
+   * Goes back to what was saved, here or in another store; versions then repeat. What a `Datastore` over this
    * store remembers, such as where a truncated listing ended, stays. O(entities).
    */
   readonly restore: (snapshot: StoreSnapshot) => Effect.Effect<void>
@@ -145,7 +144,7 @@ export const makeStore: Effect.Effect<Store> = Effect.sync(() => {
 export const makeBackend: Effect.Effect<Backend.Backend> = Effect.map(makeStore, (store) => store.backend)
 
 /**
- * The entities of a snapshot, in key order, with their versions and the times of their last changes. O(entities).
+ * The entities of a snapshot, in key order, with their versions. O(entities).
  *
  * @category inspection
  * @since 0.1.0
@@ -247,14 +246,14 @@ export const formatEntity = (entity: Entity.Entity, show?: ShowProperty): string
   `${entity.key} ${showRecord(entity, show)}`
 
 /**
- * Entities as text, one line each: key, version, time of the last change in microseconds, properties.
+ * Entities as text, one line each: key, version, properties.
  *
  * @category inspection
  * @since 0.1.0
  */
 export const formatEntities = (entities: ReadonlyArray<Backend.Snapshot>, show?: ShowProperty): string =>
-  entities.flatMap(({ entity, key, updateTime, version }) =>
-    Option.isNone(entity) ? [] : [`${key} v${version} @${updateTime} ${showRecord(entity.value, show)}`]
+  entities.flatMap(({ entity, key, version }) =>
+    Option.isNone(entity) ? [] : [`${key} v${version} ${showRecord(entity.value, show)}`]
   ).join("\n")
 
 /**
@@ -290,21 +289,13 @@ interface Row {
   readonly key: Key.Key
   entity: Entity.Entity
   version: Backend.Version
-  updateTime: Backend.Timestamp
 }
 
 class State {
   readonly rows = new Map<string, Row>()
   readonly kinds = new Map<string, SortedRows<Row>>()
-  /** Of the last commit; plain numbers, since 2^53 microseconds last until the year 2255. */
+  /** Of the last commit. */
   version = 0
-  micros = 0
-
-  /** The instant of the next operation: later than every one before, and not behind the clock of the process. */
-  tick(millis: number): Backend.Timestamp {
-    this.micros = Math.max(this.micros + 1, Math.floor(millis * 1_000))
-    return BigInt(this.micros)
-  }
 
   add(row: Row): void {
     this.rows.set(row.key.toString(), row)
@@ -324,7 +315,6 @@ class State {
       for (const row of rows.between(() => true, () => false, Infinity)) copy.add({ ...row })
     }
     copy.version = this.version
-    copy.micros = this.micros
     return copy
   }
 }
@@ -333,21 +323,13 @@ class State {
 // The three operations
 // ---------------------------------------------------------------------------------------------------------------------
 
-interface Instant {
-  readonly state: State
-  readonly time: Backend.Timestamp
-}
-
 /** Runs an operation at one instant: nothing else happens between its first read and its last write. */
-const atInstant = <A, E>(state: () => State, run: (now: Instant) => Result.Result<A, E>): Effect.Effect<A, E> =>
-  Clock.clockWith((clock) => {
-    const at = state()
-    return Effect.fromResult(run({ state: at, time: at.tick(clock.currentTimeMillisUnsafe()) }))
-  })
+const atInstant = <A, E>(state: () => State, run: (now: State) => Result.Result<A, E>): Effect.Effect<A, E> =>
+  Effect.suspend(() => Effect.fromResult(run(state())))
 
 type Answer<A> = Result.Result<A, DatastoreError>
 
-const lookup = ({ state }: Instant, keys: ReadonlyArray<Key.Key>): Answer<ReadonlyArray<Backend.Snapshot>> => {
+const lookup = (state: State, keys: ReadonlyArray<Key.Key>): Answer<ReadonlyArray<Backend.Snapshot>> => {
   const snapshots: Array<Backend.Snapshot> = []
   for (const key of keys) {
     const row = state.rows.get(key.toString())
@@ -362,20 +344,18 @@ const lookup = ({ state }: Instant, keys: ReadonlyArray<Key.Key>): Answer<Readon
 const absent = (key: Key.Key): Backend.Snapshot => ({
   key,
   entity: Option.none(),
-  version: zero,
-  updateTime: zero
+  version: zero
 })
 
 const zero = BigInt(0)
 
-const present = ({ entity, key, updateTime, version }: Row, keysOnly: boolean): Backend.Snapshot => ({
+const present = ({ entity, key, version }: Row, keysOnly: boolean): Backend.Snapshot => ({
   key,
   entity: Option.some(keysOnly ? { key, properties: {}, unindexed: "all" } : copyEntity(entity)),
-  version,
-  updateTime
+  version
 })
 
-const runQuery = ({ state, time }: Instant, query: Backend.Query): Answer<Backend.QueryResult> => {
+const runQuery = (state: State, query: Backend.Query): Answer<Backend.QueryResult> => {
   const { ancestor, from, keysOnly = false, kind, limit = Infinity, to } = query
   if (limit < 1 || Number.isNaN(limit)) {
     return refuse("query", new InvalidArgument({ detail: `a limit is at least 1, got ${limit}` }), ancestor)
@@ -389,11 +369,11 @@ const runQuery = ({ state, time }: Instant, query: Backend.Query): Answer<Backen
       (ancestor !== undefined && Key.Order(key, ancestor) > 0 && !Key.isWithin(key, ancestor)),
     limit
   )
-  return Result.succeed({ results: rows?.map((row) => present(row, keysOnly)) ?? [], readTime: time })
+  return Result.succeed({ results: rows?.map((row) => present(row, keysOnly)) ?? [] })
 }
 
 const commit = (
-  { state, time }: Instant,
+  state: State,
   { expected, mutations }: Backend.CommitRequest
 ): Result.Result<void, ContentionError | DatastoreError> => {
   const invalid = checkRequest(state, mutations, expected)
@@ -407,26 +387,26 @@ const commit = (
     const key = Backend.mutationKey(mutation)
     const exists = state.rows.has(key.toString())
     if (mutation._tag === "Insert" && exists) return refuse("commit", new AlreadyExists({ detail: "" }), key)
-    if (mutation._tag === "Update" && !exists) return refuse("commit", new NotFound({ detail: "no such entity" }), key)
   }
   const version = BigInt(++state.version)
-  for (const mutation of mutations) apply(state, mutation, version, time)
+  for (const mutation of mutations) apply(state, mutation, version)
   return Result.void
 }
 
-const apply = (state: State, mutation: Backend.Mutation, version: Backend.Version, updateTime: Backend.Timestamp) => {
+const apply = (state: State, mutation: Backend.Mutation, version: Backend.Version) => {
   const row = state.rows.get(Backend.mutationKey(mutation).toString())
   if (mutation._tag === "Delete") {
     if (row !== undefined) state.remove(row)
     return
   }
-  const entity = copyEntity(mutation.entity)
+  const entity = mutation._tag === "Patch"
+    ? Entity.patched(row?.entity, copyEntity(mutation.entity))
+    : copyEntity(mutation.entity)
   if (row === undefined) {
-    state.add({ key: entity.key, entity, version, updateTime })
+    state.add({ key: entity.key, entity, version })
   } else if (!sameEntity(row.entity, entity)) {
     row.entity = entity
     row.version = version
-    row.updateTime = updateTime
   }
 }
 
@@ -450,7 +430,10 @@ const checkRequest = (
     }
     bytes += Entity.sizeBytes(mutation.entity)
   }
-  if (bytes > maxCommitBytes) return invalid(`a commit has at most ${maxCommitBytes} bytes, this one has ${bytes}`)
+  if (bytes > maxCommitBytes) {
+    const detail = `a commit has at most ${maxCommitBytes} bytes, this one has ${bytes}`
+    return refuse("commit", new CommitTooLarge({ detail }), undefined)
+  }
   const twice = firstRepeated(mutations.map(Backend.mutationKey))
   if (twice !== undefined) return invalid("at most one mutation per key", twice)
   const twiceExpected = firstRepeated(expected.map(({ key }) => key))

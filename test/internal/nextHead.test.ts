@@ -18,7 +18,7 @@ const uuid = (millis: number, last: number) => {
  * Heads and pages of one set whose batches come from several processes in turn, each of which knows what it has seen.
  */
 class Recipient {
-  head: Head = { ...Pages.empty, pops: [] }
+  head: Head = { ...Pages.empty, pops: [], owner: undefined }
   largestHeadBytes = 0
   largestPageBytes = 0
   private readonly stored = new Map<number, ReadonlyArray<Pop>>()
@@ -41,7 +41,8 @@ class Recipient {
       keep: () => false,
       gone: new Set(gone.map(({ number }) => number)),
       popsOf: ({ number }) => known.has(number) ? this.stored.get(number) : undefined,
-      maxHeadBytes
+      maxHeadBytes,
+      owner: undefined
     })
     this.land(change, known)
   }

@@ -166,7 +166,7 @@ describe("Recorder", () => {
       yield* backend.query({ kind: "None" })
       yield* backend.query({ kind: "B", keysOnly: true })
       yield* backend.commit({
-        mutations: [upsert(a, 2), { _tag: "Update", entity: Entity.make(c, {}) }, {
+        mutations: [upsert(a, 2), { _tag: "Patch", entity: Entity.make(c, { n: 1 }) }, {
           _tag: "Delete",
           key: Key.make("C", 2)
         }],

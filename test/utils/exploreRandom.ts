@@ -40,8 +40,8 @@ const makeAction = (draw: Draw, value: string): Effect.Effect<void, unknown, Dat
     case 3: // as a batch does: two reads together, then a conditional commit
       return Effect.flatMap(
         Effect.all([query, lookup(key)], { concurrency: "unbounded" }),
-        ([{ readTime, results }, { entity, updateTime }]) =>
-          Explore.note([readTime < updateTime, show(entity), ...results.map((one) => [one.key.id, show(one.entity)])])
+        ([{ results }, { entity }]) =>
+          Explore.note([show(entity), ...results.map((one) => [one.key.id, show(one.entity)])])
       )
     case 4:
       return Effect.flatMap(

@@ -180,8 +180,7 @@ export const wrong: ReadonlyArray<Wrong> = [
     wrap: (database) => ({
       ...database,
       query: (query) =>
-        Effect.map(database.query(query), ({ readTime, results }) => ({
-          readTime,
+        Effect.map(database.query(query), ({ results }) => ({
           results: results.map((snapshot) => ({
             ...snapshot,
             entity: Option.map(snapshot.entity, (entity) => ({
@@ -239,8 +238,7 @@ export const wrong: ReadonlyArray<Wrong> = [
     wrap: (database) => ({
       ...database,
       query: (query) =>
-        Effect.map(database.query(query), ({ readTime, results }) => ({
-          readTime,
+        Effect.map(database.query(query), ({ results }) => ({
           results: query.ancestor === undefined ? results : results.filter(({ key }) => !String(key.id).endsWith("7"))
         }))
     })

@@ -5,7 +5,7 @@
  * |---|---|---|---|
  * | Insert | insert | cannot succeed | insert |
  * | Upsert | upsert | upsert at its version | insert |
- * | Update | update | update at its version | cannot succeed |
+ * | Patch | upsert with a mask | the same at its version | insert |
  * | Delete | delete | delete at its version | delete at the version reported for the missing entity |
  * | not written | – | update with the very message that was read, at its version | as Delete |
  *
@@ -23,8 +23,7 @@ import {
   ContentionError,
   type DatastoreError,
   EntityChanged,
-  InvalidArgument,
-  NotFound
+  InvalidArgument
 } from "../../EventboxError.ts"
 import { checkPath, type Key, maxKeyBytes } from "../../Key.ts"
 import { UnencodableError } from "./googleEntity.ts"
@@ -131,9 +130,7 @@ const expecting = (mutation: Mutation, expected: GoogleSnapshot | undefined): Wi
   if (mutation._tag === "Delete") return { operation: mutation, baseVersion: at }
   if (expected === undefined) return { operation: mutation, baseVersion: undefined }
   const { _tag, entity } = mutation
-  if (isAbsent(expected)) {
-    return _tag === "Update" ? undefined : { operation: { _tag: "Insert", entity }, baseVersion: undefined }
-  }
+  if (isAbsent(expected)) return { operation: { _tag: "Insert", entity }, baseVersion: undefined }
   return _tag === "Insert" ? undefined : { operation: mutation, baseVersion: at }
 }
 
@@ -203,7 +200,7 @@ const failed = (
       return blind("Insert") ? explain(connection, request, failure) : Effect.fail(changed(request.expected, failure))
     case Code.notFound:
       // It also says that the project or the database does not exist: then the lookup fails with it as well.
-      if (conditional || blind("Update")) return explain(connection, request, failure)
+      if (conditional) return explain(connection, request, failure)
   }
   return Effect.fail(toError("commit", failure, keys))
 }
@@ -230,7 +227,7 @@ const explain = (
   const keys = new Map<string, Key>()
   for (const { key } of request.expected) keys.set(key.toString(), key)
   for (const mutation of request.mutations) {
-    if (mutation._tag === "Insert" || mutation._tag === "Update") {
+    if (mutation._tag === "Insert") {
       keys.set(mutation.entity.key.toString(), mutation.entity.key)
     }
   }
@@ -248,14 +245,10 @@ const verdict = (
   const now = new Map(snapshots.map((snapshot) => [snapshot.key.toString(), snapshot]))
   const differs = request.expected.filter((snapshot) => !same(snapshot, now.get(snapshot.key.toString())!))
   if (differs.length > 0) return changed(differs, failure)
-  const written = (tag: Mutation["_tag"], absent: boolean): ReadonlyArray<Key> =>
-    request.mutations.filter(({ _tag }) => _tag === tag).map(mutationKey)
-      .filter((key) => isAbsent(now.get(key.toString())!) === absent)
   const cause = failure === undefined ? {} : { cause: failure.cause }
-  const existing = written("Insert", false)
+  const existing = request.mutations.filter(({ _tag }) => _tag === "Insert").map(mutationKey)
+    .filter((key) => !isAbsent(now.get(key.toString())!))
   if (existing.length > 0) return makeError("commit", new AlreadyExists({ detail: "", ...cause }), existing)
-  const missing = written("Update", true)
-  if (missing.length > 0) return makeError("commit", new NotFound({ detail: "no such entity", ...cause }), missing)
   // What was in the way has gone since: another writer was there.
   return aborted(failure)
 }

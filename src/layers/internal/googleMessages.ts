@@ -2,7 +2,7 @@
  * Requests and responses of the Datastore service in wire form (`google/datastore/v1/datastore.proto` and
  * `query.proto`).
  */
-import type { Bound, Query, Timestamp, Version } from "../../Backend.ts"
+import type { Bound, Query, Version } from "../../Backend.ts"
 import type { Entity } from "../../Entity.ts"
 import type { Key } from "../../Key.ts"
 import { estimateBytes, readTimestamp, writeEntity, writeTimestamp } from "./googleEntity.ts"
@@ -13,7 +13,7 @@ import { WireReader, WireWriter } from "./protoWire.ts"
 export type ReadOptions =
   | { readonly _tag: "Strong" }
   | { readonly _tag: "Transaction"; readonly id: Uint8Array }
-  | { readonly _tag: "ReadTime"; readonly micros: Timestamp }
+  | { readonly _tag: "ReadTime"; readonly micros: bigint }
 
 /** The read of the newest data, outside of any transaction. */
 export const strong: ReadOptions = { _tag: "Strong" }
@@ -21,7 +21,7 @@ export const strong: ReadOptions = { _tag: "Strong" }
 /** A mutation as the service takes it; a version makes the whole commit fail unless the entity still has it. */
 export interface WireMutation {
   readonly operation:
-    | { readonly _tag: "Insert" | "Update" | "Upsert"; readonly entity: Entity }
+    | { readonly _tag: "Insert" | "Upsert" | "Patch"; readonly entity: Entity }
     /** Writes an `Entity` message as it is. */
     | { readonly _tag: "Unchanged"; readonly message: Uint8Array }
     | { readonly _tag: "Delete"; readonly key: Key }
@@ -33,7 +33,6 @@ export interface EntityResult {
   /** The `Entity` message, a view of the response; only its key for a missing one. */
   readonly message: Uint8Array
   readonly version: Version
-  readonly updateTime: Timestamp
 }
 
 /** The answer to a lookup; the order of its parts is that of the server. */
@@ -41,7 +40,8 @@ export interface LookupResponse {
   readonly found: ReadonlyArray<EntityResult>
   readonly missing: ReadonlyArray<EntityResult>
   readonly deferred: ReadonlyArray<Key>
-  readonly readTime: Timestamp
+  /** As of when it read, in microseconds of the server. */
+  readonly readTime: bigint
 }
 
 /** One batch of the results of a query. */
@@ -49,7 +49,6 @@ export interface RunQueryResponse {
   readonly results: ReadonlyArray<EntityResult>
   readonly endCursor: Uint8Array
   readonly finished: boolean
-  readonly readTime: Timestamp
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -161,8 +160,11 @@ const writeMutation = (writer: WireWriter, { baseVersion, operation }: WireMutat
     writer.varint(8, baseVersion)
   }
   switch (operation._tag) {
+    case "Patch":
+      writeMask(writer, Object.keys(operation.entity.properties))
+      writeEntity(writer, entityField.Upsert, operation.entity, partition)
+      break
     case "Insert":
-    case "Update":
     case "Upsert":
       writeEntity(writer, entityField[operation._tag], operation.entity, partition)
       break
@@ -173,6 +175,15 @@ const writeMutation = (writer: WireWriter, { baseVersion, operation }: WireMutat
       writeKey(writer, 7, operation.key, partition)
   }
   writer.message(6, mark)
+}
+
+/** `PropertyMask`: dots and backslashes of a name are escaped, since a path has names between its dots. */
+const writeMask = (writer: WireWriter, names: ReadonlyArray<string>): void => {
+  const mark = writer.written
+  for (let index = names.length - 1; index >= 0; index--) {
+    writer.string(1, names[index]!.replace(/[.\\]/g, "\\$&"))
+  }
+  writer.message(9, mark)
 }
 
 const entityField = { Insert: 4, Update: 5, Upsert: 6 } as const
@@ -249,7 +260,7 @@ export const readLookupResponse = (bytes: Uint8Array): LookupResponse => {
 /** Reads a `RunQueryResponse`. */
 export const readRunQueryResponse = (bytes: Uint8Array): RunQueryResponse => {
   const reader = new WireReader(bytes)
-  let batch: RunQueryResponse = { results: [], endCursor: empty, finished: true, readTime: zero }
+  let batch: RunQueryResponse = { results: [], endCursor: empty, finished: true }
   while (reader.next()) {
     if (reader.field === 1) batch = readBatch(reader)
     else reader.skip()
@@ -261,17 +272,15 @@ const readBatch = (reader: WireReader): RunQueryResponse => {
   const results: Array<EntityResult> = []
   let endCursor: Uint8Array = empty
   let finished = true
-  let readTime = zero
   const outer = reader.enter()
   while (reader.next()) {
     if (reader.field === 2) results.push(readResult(reader))
     else if (reader.field === 4) endCursor = reader.view()
     else if (reader.field === 5) finished = reader.integer() !== notFinished
-    else if (reader.field === 8) readTime = readTimestamp(reader)
     else reader.skip()
   }
   reader.leave(outer)
-  return { results, endCursor, finished, readTime }
+  return { results, endCursor, finished }
 }
 
 /** Reads the id of the transaction from a `BeginTransactionResponse`. */
@@ -288,16 +297,14 @@ export const readBeginTransactionResponse = (bytes: Uint8Array): Uint8Array => {
 const readResult = (reader: WireReader): EntityResult => {
   let message: Uint8Array = empty
   let version = zero
-  let updateTime = zero
   const outer = reader.enter()
   while (reader.next()) {
     if (reader.field === 1) message = reader.view()
     else if (reader.field === 4) version = BigInt(reader.integer())
-    else if (reader.field === 5) updateTime = readTimestamp(reader)
     else reader.skip()
   }
   reader.leave(outer)
-  return { message, version, updateTime }
+  return { message, version }
 }
 
 const zero = BigInt(0)

@@ -5,7 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import type { Query, QueryResult, Snapshot, Timestamp } from "../../Backend.ts"
+import type { Query, QueryResult, Snapshot } from "../../Backend.ts"
 import { type DatastoreError, Internal, InvalidArgument } from "../../EventboxError.ts"
 import { retryOnceFailed } from "../../internal/retries.ts"
 import type { Key } from "../../Key.ts"
@@ -126,7 +126,7 @@ const snapshotsOf = (
   at = -1
   for (const { message, version } of missing) {
     const key = next(message)
-    place(new GoogleSnapshot({ key, version, updateTime: zero, message: undefined, partition, keysOnly: false }))
+    place(new GoogleSnapshot({ key, version, message: undefined, partition, keysOnly: false }))
   }
   // A server that said anything twice would have filled fewer places than it took.
   const isComplete = placed === keys.length && snapshots.length === keys.length && !ordered.includes(undefined as never)
@@ -144,15 +144,15 @@ const isSame = (self: Key, that: Key): boolean => {
 }
 
 const present = (
-  { message, updateTime, version }: EntityResult,
+  { message, version }: EntityResult,
   key: Key,
   partition: Partition,
   keysOnly: boolean
 ): Snapshot => {
-  if (!keysOnly && (version === zero || updateTime === zero)) {
-    throw new Error(`no version or no time of ${key}; only Firestore in Datastore mode reports them`)
+  if (!keysOnly && version === zero) {
+    throw new Error(`no version of ${key}; only Firestore in Datastore mode reports it`)
   }
-  return new GoogleSnapshot({ key, version, updateTime, message, partition, keysOnly })
+  return new GoogleSnapshot({ key, version, message, partition, keysOnly })
 }
 
 const keyOf = (message: Uint8Array, family: Family): Key => {
@@ -165,7 +165,7 @@ const keyOf = (message: Uint8Array, family: Family): Key => {
 // Queries
 // ---------------------------------------------------------------------------------------------------------------------
 
-/** Runs a query to its end, batch by batch; `readTime` is the oldest of theirs. */
+/** Runs a query to its end, batch by batch. */
 export const runQuery = Effect.fnUntraced(
   function*(connection: Connection, query: Query): Effect.fn.Return<QueryResult, DatastoreError> {
     const { limit } = query
@@ -176,7 +176,6 @@ export const runQuery = Effect.fnUntraced(
     }
     const results: Array<Snapshot> = []
     const family = noFamily()
-    let readTime: Timestamp | undefined
     let cursor: Uint8Array = new Uint8Array(0)
     let size = 0
     while (true) {
@@ -189,11 +188,10 @@ export const runQuery = Effect.fnUntraced(
           results.push(present(result, key, connection.partition, query.keysOnly === true))
         }
       })
-      if (readTime === undefined || batch.readTime < readTime) readTime = batch.readTime
-      if (batch.finished || results.length === limit) return { results, readTime }
+      if (batch.finished || results.length === limit) return { results }
       size += batch.size
       if (query.maxBytes !== undefined && size >= query.maxBytes && results.length > 0) {
-        return { results, readTime, isCutOff: true }
+        return { results, isCutOff: true }
       }
       if (batch.endCursor.length === 0 || (batch.results.length === 0 && sameBytes(batch.endCursor, cursor))) {
         return yield* unreadable("query", "an unfinished batch does not say where to go on")
@@ -213,9 +211,7 @@ const runBatch = Effect.fnUntraced(function*(
   const request = runQueryRequest(connection.partition, query, from)
   const bytes = yield* retrying(connection, "query", "runQuery", request)
   const batch = yield* decode("query", () => readRunQueryResponse(bytes))
-  return batch.readTime > zero
-    ? { ...batch, size: bytes.length }
-    : yield* unreadable("query", "it does not say as of when it read")
+  return { ...batch, size: bytes.length }
 })
 
 const sameBytes = (self: Uint8Array, that: Uint8Array): boolean => Buffer.compare(self, that) === 0

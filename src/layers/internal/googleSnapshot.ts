@@ -2,7 +2,7 @@
  * A snapshot that keeps the entity as the server sent it.
  */
 import * as Option from "effect/Option"
-import type { Snapshot, Timestamp, Version } from "../../Backend.ts"
+import type { Snapshot, Version } from "../../Backend.ts"
 import type { Entity } from "../../Entity.ts"
 import type { Key } from "../../Key.ts"
 import { readEntity } from "./googleEntity.ts"
@@ -12,7 +12,6 @@ import type { Partition } from "./googleKey.ts"
 export class GoogleSnapshot implements Snapshot {
   readonly key: Key
   readonly version: Version
-  readonly updateTime: Timestamp
   readonly #message: Uint8Array | undefined
   readonly #partition: Partition
   readonly #keysOnly: boolean
@@ -21,7 +20,6 @@ export class GoogleSnapshot implements Snapshot {
   constructor(options: {
     readonly key: Key
     readonly version: Version
-    readonly updateTime: Timestamp
     /** The `Entity` message; `undefined` when there is no entity. */
     readonly message: Uint8Array | undefined
     readonly partition: Partition
@@ -29,7 +27,6 @@ export class GoogleSnapshot implements Snapshot {
   }) {
     this.key = options.key
     this.version = options.version
-    this.updateTime = options.updateTime
     this.#message = options.message
     this.#partition = options.partition
     this.#keysOnly = options.keysOnly

@@ -33,7 +33,6 @@ export const judge = (history: string, expected: boolean, tag: Mutation["_tag"] 
     : undefined
   if (expected && changed) return { outcome: "Contention", value }
   if (tag === "Insert" && value !== undefined) return { outcome: "AlreadyExists", value }
-  if (tag === "Update" && value === undefined) return { outcome: "NotFound", value }
   return { outcome: "Success", value: tag === "None" ? value : tag === "Delete" ? undefined : 3 }
 }
 
@@ -69,7 +68,7 @@ export const sorts: ReadonlyArray<(key: Key.Key, entity: Entity.Entity) => Mutat
   (_, entity) => ({ _tag: "Insert", entity }),
   (_, entity) => ({ _tag: "Upsert", entity }),
   (key) => remove(key),
-  (_, entity) => ({ _tag: "Update", entity })
+  (_, entity) => ({ _tag: "Patch", entity })
 ]
 
 /** The entries of a table, as `each` shows them. */

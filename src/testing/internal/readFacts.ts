@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import type { Query } from "../../Backend.ts"
 import * as Entity from "../../Entity.ts"
 import * as Key from "../../Key.ts"
-import { holds, same } from "./checks.ts"
+import { same } from "./checks.ts"
 import type { Declare, Options } from "./fact.ts"
 import { flat, ids, leaf, propertiesOf, sameProperties, setup, upsert, valueOf } from "./facts.ts"
 
@@ -13,7 +13,7 @@ import { flat, ids, leaf, propertiesOf, sameProperties, setup, upsert, valueOf }
 export const readFacts = (declare: Declare, options: Options): void => {
   lookups(declare, options)
   queries(declare)
-  queryDetails(declare, options)
+  queryDetails(declare)
   bounds(declare)
 }
 
@@ -35,7 +35,6 @@ const lookups = (declare: Declare, { rounds }: Options): void => {
 
         same(found.map(({ key }) => key.toString()), [c, d, a, b].map(String))
         same(found.map(valueOf), [3, undefined, 1, 2])
-        same(found[1]!.updateTime, BigInt(0))
       })
   )
 
@@ -142,7 +141,7 @@ const queries = (declare: Declare): void => {
     }))
 }
 
-const queryDetails = (declare: Declare, { rounds }: Options): void => {
+const queryDetails = (declare: Declare): void => {
   declare.fact(
     "a keys-only query returns the same keys and versions, without properties",
     () =>
@@ -157,28 +156,6 @@ const queryDetails = (declare: Declare, { rounds }: Options): void => {
         same(results.map(({ key }) => key.toString()), keys.map(String))
         same(results.map(({ version }) => version), full.map(({ version }) => version))
         same(results.map(propertiesOf), [{}, {}])
-      })
-  )
-
-  // Listings are read beside other entities; whether they are older is decided by these times alone.
-  declare.fact(
-    "a query has seen a commit if and only if its readTime is not before the commit's updateTime",
-    () =>
-      Effect.gen(function*() {
-        const { backend, root } = yield* setup
-        const keys = Array.from({ length: rounds }, (_, index) => Key.child(root, "Leaf", index + 1))
-        const seen: Array<readonly [readTime: bigint, ids: ReadonlySet<string>]> = []
-        const read = Effect.map(backend.query({ kind: "Leaf", ancestor: root }), ({ readTime, results }) => {
-          for (const { updateTime } of results) holds(readTime >= updateTime, "nothing is newer than the readTime")
-          seen.push([readTime, new Set(results.map(({ key }) => key.toString()))])
-        })
-        for (const key of keys) {
-          yield* Effect.all([read, upsert(backend, [leaf(key, 1)]), read], { concurrency: "unbounded" })
-        }
-
-        for (const { key, updateTime } of yield* backend.lookup(keys)) {
-          for (const [readTime, found] of seen) same(found.has(key.toString()), readTime >= updateTime)
-        }
       })
   )
 }

@@ -43,7 +43,7 @@ const describeCommit = ({ expected, mutations }: CommitRequest): string => {
 const verb: Readonly<Record<Mutation["_tag"], string>> = {
   Insert: "insert",
   Upsert: "put",
-  Update: "update",
+  Patch: "patch",
   Delete: "delete"
 }
 
