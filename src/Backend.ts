@@ -14,7 +14,13 @@ import type { ContentionError, DatastoreError } from "./EventboxError.ts"
 import type { Key } from "./Key.ts"
 
 /**
- * Version of one entity: opaque, grows with every change, also over a deletion.
+ * Version of an entity: opaque, grows with every change, also over a deletion.
+ *
+ * **Details**
+ *
+ * Safety rests on versions of one entity alone. In a database whose versions also grow from one entity to the next, as
+ * those of Datastore and of this library's backends do, limited listings tell what has arrived since from what was
+ * there before, and so offer everything in its turn; in another one they still lose and double nothing.
  *
  * **Gotchas**
  *
@@ -124,12 +130,8 @@ export interface CommitRequest {
  *
  * A backend refuses keys and entities that break the rules of `Key` and `Entity`, with `InvalidArgument` and before it
  * sends anything. Reads are retried inside; commits never are. Every operation may be interrupted; an interrupted
- * commit waits for its result or reports nothing.
- *
- * **Gotchas**
- *
- * A blob may be a view into a larger buffer, which it shares with others, as Node's own do: use its `byteOffset` and
- * `length`, never its `buffer` as a whole, and do not transfer that to a worker.
+ * commit waits for its result or reports nothing. Of the failures of a commit only `OutcomeUnknown` may have landed;
+ * every other one promises that nothing was written and nothing will be.
  *
  * @category models
  * @since 0.1.0

@@ -35,6 +35,7 @@ import {
   Fenced,
   InvalidArgument,
   isUnknownOutcome,
+  OutcomeUnknown,
   Unavailable
 } from "./EventboxError.ts"
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
@@ -385,7 +386,7 @@ export const sameSnapshot = (self: Snapshot, that: Snapshot): boolean =>
 export const sendCommit = (
   datastore: Datastore["Service"],
   request: CommitRequest,
-  bytes: number = request.mutations.reduce((sum, mutation) => sum + mutationBytes(mutation), 0)
+  bytes: number = bytesOf(request.mutations)
 ): Effect.Effect<void, ContentionError | DatastoreError> => {
   const limit = datastore.backend.limits.commitBytes
   if (bytes > limit) {
@@ -397,6 +398,9 @@ export const sendCommit = (
     attributes: { "datastore.mutations": request.mutations.length, "datastore.expected": request.expected.length }
   }))
 }
+
+const bytesOf = (mutations: ReadonlyArray<Mutation>): number =>
+  mutations.reduce((sum, mutation) => sum + mutationBytes(mutation), 0)
 
 /**
  * Sends a commit without expectations. One that Datastore aborts wrote nothing and is sent again, five times in all.
@@ -499,35 +503,52 @@ const commit = (
   if (transaction.writes.size === 0) {
     return transaction.readRpcs.size > 1 ? validate(datastore, expected) : Effect.void
   }
-  return Effect.catch(
-    sendCommit(datastore, { mutations: Array.from(transaction.writes.values()), expected }),
-    (error) =>
-      isUnknownOutcome(error) && transaction.witness !== undefined
-        ? Effect.flatMap(transaction.witness, (outcome) => settle(outcome, error, expected))
-        : Effect.fail(error)
-  )
+  const mutations = Array.from(transaction.writes.values())
+  const bytes = transaction.deletedBytes + bytesOf(mutations)
+  const { witness } = transaction
+  const sending = sendCommit(datastore, { mutations, expected }, bytes)
+  return witness === undefined ? sending : Effect.catch(sending, (error) => {
+    if (error._tag === "ContentionError") {
+      return Effect.flatMap(
+        witness.afterContention(expected),
+        ({ changed, outcome }) => settle(outcome, error, changed.length > 0 ? contention(changed) : error)
+      )
+    }
+    return isUnknownOutcome(error)
+      ? Effect.flatMap(witness.afterDoubt, (outcome) => settle(outcome, error, contention(expected)))
+      : Effect.fail(error)
+  })
 }
 
-/** What a commit without a response comes to, once its outcome was looked for. */
+/** What a commit comes to that was in doubt or contended, once its outcome was looked for. */
 const settle = (
   outcome: Transaction.Outcome,
   error: ContentionError | DatastoreError,
-  expected: ReadonlyArray<Snapshot>
+  lost: ContentionError
 ): Effect.Effect<void, ContentionError | DatastoreError> => {
   switch (outcome) {
     case "Landed":
       return Effect.void
     case "Lost":
-      return Effect.fail(contention(expected))
+      return Effect.fail(lost)
     case "Fenced":
       return Effect.fail(new ContentionError({ reason: new Fenced({ cause: error }) }))
     case "Unknown":
-      return Effect.fail(error)
+      return Effect.fail(error._tag === "DatastoreError" ? error : inDoubt(error))
   }
 }
 
-const contention = (expected: ReadonlyArray<Snapshot>): ContentionError =>
-  new ContentionError({ reason: new EntityChanged({ keys: expected.map((snapshot) => snapshot.key) }) })
+const inDoubt = (cause: ContentionError): DatastoreError => {
+  const detail = "the service said that another writer was first, and it could not be found out whether that was " +
+    "this very commit, delivered twice"
+  return new DatastoreError({ operation: "commit", reason: new OutcomeUnknown({ detail, cause }) })
+}
+
+const contention = (changed: ReadonlyArray<Snapshot>): ContentionError =>
+  new ContentionError({ reason: new EntityChanged({ keys: changed.slice(0, maxNamed).map(({ key }) => key) }) })
+
+/** Entities that a lost race names at most. */
+const maxNamed = 3
 
 /**
  * Checks that everything a read-only transaction saw was true at one moment: what is unchanged now, after the last

@@ -6,9 +6,9 @@
  *
  * | kind | id | properties | life |
  * |---|---|---|---|
- * | `dsset.Item` | the item's id | `Value` blob; `At` integer, ms since epoch; `Trace` string, only if traced | put by {@link add}; deleted after the commit that popped it |
- * | `dsset.Tombstones` | 1 | `Pops` blob: the newest pops, newest last, as in `internal/tombstones.ts`; `Pages` blob, once there was a page: which pages live, as in `internal/pages.ts` | one per set, *the head*; written by every pop; never deleted |
- * | `dsset.TombstonesPage` | its number, from 1 | `Pops` blob: older pops | written by the pop that takes the head above 16 KiB; never changed; deleted by a pop after all of it has expired and its items are gone, or when its pops are merged into a larger page |
+ * | `dsset.Item` | the item's id | `Value` blob; `At` integer, ms since epoch; `Trace` string, only if traced | put by {@link add}; deleted by the commit that pops it |
+ * | `dsset.Tombstones` | 1 | `Pops` blob: the newest pops, newest last, as in `internal/tombstones.ts`; `Tokens` blob: the tokens of the newest 32 pops; `Pages` blob, once there was a page: which pages live, as in `internal/pages.ts`; `Owner` string, once somebody said so | one per set, *the head*; written by every pop; never deleted |
+ * | `dsset.TombstonesPage` | its number, from 1 | `Pops` blob: older pops | written by the pop that takes the head above 16 KiB; never changed; deleted by a pop after all of it has expired and its items are gone |
  *
  * The loop of a consumer: {@link list}, {@link cleanupGarbage}, then in one transaction {@link beginPop}, `pop`,
  * {@link finishPop}. These invariants hold; tests cite them by number:
@@ -37,12 +37,13 @@ import {
   ResourceExhausted
 } from "./EventboxError.ts"
 import { Ids } from "./Ids.ts"
-import { deleteUnchanged, maxDeletes } from "./internal/deletions.ts"
-import { collect, pageLimit, readPage, type Room } from "./internal/listing.ts"
+import { deleteUnchanged } from "./internal/deletions.ts"
+import { collect, readPage, type Room, storedBytes, versionsOf } from "./internal/listing.ts"
 import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
 import { type Change, MaxHeadBytes, nextHead } from "./internal/nextHead.ts"
-import { findOutcome } from "./internal/outcome.ts"
-import { type Cursor, forgetIfEmpty, forgetPage, knownPage, rememberPage, setMemory } from "./internal/setMemory.ts"
+import { makeWitness } from "./internal/outcome.ts"
+import { maxPartItems, type Part, splitBySize } from "./internal/parts.ts"
+import { forgetPage, recall, remember, rememberPage } from "./internal/setMemory.ts"
 import { inSpan } from "./internal/span.ts"
 import {
   checkId,
@@ -57,6 +58,7 @@ import {
   pageKey,
   readHead
 } from "./internal/stored.ts"
+import { advance, begin, type Cursor, type Sweep } from "./internal/sweep.ts"
 import * as Tombstones from "./internal/tombstones.ts"
 import type { Key } from "./Key.ts"
 import * as Transaction from "./Transaction.ts"
@@ -68,8 +70,9 @@ const TypeId = "~eventbox/DsSet"
  *
  * **Details**
  *
- * All workers and emitters of a set should use the same value, longer than any of them retries an addition. Longer:
- * more tombstones are stored. Shorter: a late retry of an addition comes back as a new item. Read when an operation
+ * From 1 second to 30 days; operations die outside of these. All workers and emitters of a set should use the same
+ * value, longer than any of them retries an addition, and longer than their clocks differ. Longer: more tombstones are
+ * stored. Shorter: a late retry of an addition comes back as a new item. Read when an operation
  * runs, so `Effect.provideService` overrides it for a fiber and `Layer.succeed` for an application.
  *
  * Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.TombstonesDelay`.
@@ -81,6 +84,22 @@ export const TombstonesDelay: Context.Reference<Duration.Duration> = Context.Ref
   "eventbox/TombstonesDelay",
   { defaultValue: () => Duration.minutes(5) }
 )
+
+/**
+ * The delay of the calling fiber in milliseconds; dies when it is out of its limits.
+ *
+ * @internal
+ */
+export const tombstonesDelayMillis: Effect.Effect<number> = Effect.flatMap(TombstonesDelay, (delay) => {
+  const millis = Duration.toMillis(delay)
+  if (millis >= minDelayMillis && millis <= maxDelayMillis) return Effect.succeed(millis)
+  return Effect.die(
+    new Error(`TombstonesDelay is from 1 second to 30 days, got ${millis} ms`)
+  )
+})
+
+const minDelayMillis = 1_000
+const maxDelayMillis = 30 * 24 * 3_600_000
 
 /**
  * Bytes that a stored entity may have. E8
@@ -144,8 +163,12 @@ export interface Listing {
   readonly garbage: Garbage
   /** Whether there may be visible items that this listing does not hold. */
   readonly truncated: boolean
-  /** Whether the listing got to the end of the set's key range. @internal */
+  /** Whether the listing ended its sweep, or got to the end of its range. @internal */
   readonly reachedEnd: boolean
+  /** Whether the head was read before the items: the pop then expects no versions of items. @internal */
+  readonly isPatient: boolean
+  /** Bytes of the parent's key. @internal */
+  readonly parentBytes: number
   /** Puts the position of truncated listings back to where this one began. @internal */
   readonly rewind: () => void
   /** The head as it was read: what the pop expects. @internal */
@@ -258,10 +281,15 @@ const checkItem = ({ atMillis, trace, value }: Item): string | undefined => {
  */
 export const addItems = (items: ReadonlyArray<NewItem>): Effect.Effect<void, DatastoreError, Datastore> =>
   Effect.contextWith((context: Context.Context<Datastore>) => {
-    if (Transaction.of(context) !== undefined) return put(items.map(({ entity }) => entity))
+    const transaction = Transaction.of(context)
+    if (transaction !== undefined) {
+      const popped = items.find(({ entity }) => transaction.writes.get(entity.key.toString())?._tag === "Delete")
+      return popped === undefined ? put(items.map(({ entity }) => entity)) : refuseEmitted(popped.entity.key)
+    }
     const datastore = Context.get(context, Datastore)
-    const parts = splitBySize(items, datastore.backend.limits.commitBytes)
-    const send = ({ bytes, mutations }: Part) => sendBlind(datastore, mutations, "put", bytes)
+    const parts = splitBySize(items, ({ bytes }) => bytes, datastore.backend.limits.commitBytes)
+    const send = (part: Part<NewItem>) =>
+      sendBlind(datastore, part.items.map(({ entity }) => ({ _tag: "Upsert", entity })), "put", part.bytes)
     return parts.length === 1 ? send(parts[0]!) : Effect.forEach(parts, send, { concurrency: 4, discard: true })
   })
 
@@ -270,66 +298,108 @@ export const addItems = (items: ReadonlyArray<NewItem>): Effect.Effect<void, Dat
  *
  * **Details**
  *
- * Returns at most `maxItems` visible items (a positive integer), and no more than have `maxBytes` in all (16 MiB unless
- * given), but for a single one that has more. Items and head are read in parallel; the items again
- * if they turn out older than the head's last change. A listing that was cut off is continued after its last key by the
- * next one in this process, wrapping around, so that no id starves; unless all its items were popped meanwhile. Cost: 1
- * read per stored item seen and 1 for the head; one query and one lookup, and one more query per further page of
- * garbage. O(items + tombstones).
+ * Returns at most `maxItems` visible items (a positive integer), and no more than count `maxBytes` in all (4 MiB unless
+ * given, and never more than one commit takes), but for a single one that is larger. An item counts as what it takes in
+ * the commit that pops it: its stored size, its key once more and its id twice more.
  *
- * Fails with `DatastoreError` when a read failed after its retries. Dies inside a transaction, and when `maxItems` is
- * not a positive integer or `maxBytes` not positive. Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.List`.
+ * Items and head are read in parallel. After a race that was lost to items alone the head is read first, which takes
+ * one round more, until a pop of the set has landed: see {@link finishPop}. A listing that was cut off is continued
+ * after its last key by the next one in this process, until the sweep has been over all that waited when it began; then
+ * the next sweep begins at the first key. New items do not keep a sweep from ending. Cost: 1 read per stored item seen
+ * and 1 for the head; one query and one lookup, and one more query per further page of garbage. O(items + tombstones).
+ *
+ * Fails with `DatastoreError` when a read failed after its retries. Dies inside a transaction, when `maxItems` is not a
+ * positive integer or `maxBytes` not positive, and when {@link TombstonesDelay} is out of its limits. Source: luci-go
+ * `cv/internal/common/eventbox/dsset`, `Set.List`.
  *
  * @category operations
  * @since 0.1.0
  */
 export const list = (
   set: DsSet,
-  options: {
-    readonly maxItems: number
-    readonly maxBytes?: number | undefined
-    /**
-     * Where this series of listings stands, instead of the position that the process remembers. Such a series ends at
-     * the end of the set, and does not wrap around.
-     *
-     * @internal
-     */
-    readonly cursor?: Cursor | undefined
-  }
+  options: ListOptions
 ): Effect.Effect<Listing, DatastoreError, Datastore> => inSpan(checkAndList(set, options), "DsSet.list")
 
-const checkAndList = Effect.fnUntraced(function*(
+/**
+ * Options of {@link list}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ListOptions {
+  readonly maxItems: number
+  readonly maxBytes?: number | undefined
+  /** Where this series of listings stands, instead of what the process remembers; it does not wrap around. @internal */
+  readonly cursor?: Cursor | undefined
+  /** The part of the key range to list, once, whatever any sweep is at. @internal */
+  readonly range?: Tombstones.Range | undefined
+}
+
+/**
+ * Lists all items, however many they are; for inspection.
+ *
+ * @internal
+ */
+export const listAll = (set: DsSet): Effect.Effect<Listing, DatastoreError, Datastore> =>
+  Effect.contextWith((context: Context.Context<Datastore>) =>
+    prepare(context, {
+      room: { items: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY },
+      range: { after: undefined, upTo: undefined },
+      cursor: undefined
+    }, (options) => listUntilSettled(set, options, 5))
+  )
+
+const checkAndList = (
   set: DsSet,
-  options: Parameters<typeof list>[1]
-): Effect.fn.Return<Listing, DatastoreError, Datastore> {
-  const context = yield* Effect.context<Datastore>()
-  if (Transaction.of(context) !== undefined) {
-    return yield* Transaction.refuse("DsSet.list", "list before it, and give the listing to `beginPop` inside")
-  }
-  const { maxBytes = defaultMaxBytes, maxItems } = options
-  if (!(Number.isSafeInteger(maxItems) && maxItems > 0)) {
-    return yield* Effect.die(new Error(`DsSet.list: maxItems is a positive integer, got ${maxItems}`))
-  }
-  if (!(maxBytes > 0)) {
-    return yield* Effect.die(new Error(`DsSet.list: maxBytes is a positive number, got ${maxBytes}`))
-  }
-  // The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between.
-  const delayMillis = Duration.toMillis(Context.get(context, TombstonesDelay))
-  const expiredBefore = (yield* Clock.currentTimeMillis) - delayMillis
-  return yield* listUntilSettled(set, {
-    datastore: Context.get(context, Datastore),
-    room: { items: maxItems, bytes: maxBytes },
-    cursor: options.cursor,
-    delayMillis,
-    expiredBefore,
-    maxHeadBytes: Context.get(context, MaxHeadBytes)
-  }, 5)
-})
+  options: ListOptions
+): Effect.Effect<Listing, DatastoreError, Datastore> =>
+  Effect.contextWith((context: Context.Context<Datastore>) => {
+    if (Transaction.of(context) !== undefined) {
+      return Transaction.refuse("DsSet.list", "list before it, and give the listing to `beginPop` inside")
+    }
+    const { cursor, maxBytes = defaultMaxBytes, maxItems, range } = options
+    if (!(Number.isSafeInteger(maxItems) && maxItems > 0)) {
+      return Effect.die(new Error(`DsSet.list: maxItems is a positive integer, got ${maxItems}`))
+    }
+    if (!(maxBytes > 0)) {
+      return Effect.die(new Error(`DsSet.list: maxBytes is a positive number, got ${maxBytes}`))
+    }
+    const most = Context.get(context, Datastore).backend.limits.commitBytes * popShare
+    const room = { items: maxItems, bytes: Math.min(maxBytes, most) }
+    return prepare(context, { room, range, cursor }, (prepared) => listUntilSettled(set, prepared, 5))
+  })
+
+/** What the popped items may have of a commit; the rest is for the head, pages, state and side effects. */
+const popShare = 3 / 4
+
+interface Listed {
+  readonly datastore: Datastore["Service"]
+  readonly room: Room
+  readonly range: Tombstones.Range | undefined
+  readonly cursor: Cursor | undefined
+  readonly delayMillis: number
+  readonly expiredBefore: number
+}
+
+/** The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between. */
+const prepare = <A, E>(
+  context: Context.Context<Datastore>,
+  options: Pick<Listed, "room" | "range" | "cursor">,
+  run: (prepared: Listed) => Effect.Effect<A, E, Datastore>
+): Effect.Effect<A, E, Datastore> =>
+  Effect.flatMap(tombstonesDelayMillis, (delayMillis) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      run({
+        ...options,
+        datastore: Context.get(context, Datastore),
+        delayMillis,
+        expiredBefore: now - delayMillis
+      })))
 
 /** Lists, and lists again while the pages change between two reads. */
 const listUntilSettled = (
   set: DsSet,
-  options: Parameters<typeof listOnce>[1],
+  options: Listed,
   retries: number
 ): Effect.Effect<Listing, DatastoreError, Datastore> =>
   Effect.catch(listOnce(set, options), (error) => {
@@ -337,46 +407,66 @@ const listUntilSettled = (
     return retries === 0 ? Effect.fail(damagedPage(error)) : listUntilSettled(set, options, retries - 1)
   })
 
-/** Bytes of the items of one listing, unless `maxBytes` says otherwise. */
-const defaultMaxBytes = 16 * 1_024 * 1_024
+/** What the items of one listing may count, unless `maxBytes` says otherwise. */
+const defaultMaxBytes = 4 * 1_024 * 1_024
 
 const listOnce = Effect.fnUntraced(function*(
   set: DsSet,
-  options: {
-    readonly datastore: Datastore["Service"]
-    readonly room: Room
-    readonly cursor: Cursor | undefined
-    readonly delayMillis: number
-    readonly expiredBefore: number
-    readonly maxHeadBytes: number
-  }
+  options: Listed
 ): Effect.fn.Return<Listing, DatastoreError | PagesChanged, Datastore> {
-  const { datastore } = options
+  const { cursor, datastore } = options
   const { parent } = set
-  const memory = setMemory(datastore, parent)
-  const cursor = options.cursor ?? memory.cursor
-  const [first, [head]] = yield* Effect.all([
-    readPage(
-      datastore,
-      parent,
-      cursor.after,
-      pageLimit(datastore, parent, options.room),
-      options.room.bytes
-    ),
-    readSnapshots([headKey(parent)])
-  ], { concurrency: "unbounded" })
+  const memory = recall(datastore, parent)
+  const sweep = cursor === undefined ? memory.sweep : cursor.sweep
+  const range = options.range ?? { after: sweep?.after, upTo: undefined }
+  const where = { datastore, parent, range, room: options.room }
+  const { isPatient } = memory
+  const readHeads = readSnapshots([headKey(parent)])
+  const [first, [head]] = isPatient
+    ? yield* Effect.flatMap(readHeads, (heads) => Effect.map(readPage(where), (page) => [page, heads] as const))
+    : yield* Effect.all([readPage(where), readHeads], { concurrency: "unbounded" })
   const tombstones = yield* decodeHead(head!)
   forgetDead(datastore, parent, tombstones)
-  const wraps = options.cursor === undefined
-  const seen = yield* collect(
-    { ...options, parent, memory, cursor, wraps, head: head!, tombstones },
-    first
-  )
-  forgetIfEmpty(datastore, parent)
-  const { hidden, ...rest } = seen
+  const wraps = options.range === undefined && cursor === undefined
+  const seen = yield* collect({ ...where, ...options, range, wraps, tombstones }, first)
+  const { hasWrapped, hidden, reachedEnd, ...rest } = seen
   const garbage = { set, ids: hidden.map(({ key }) => String(key.id)), snapshots: hidden }
-  return { ...rest, set, garbage, head: head!, tombstones, expiredBefore: options.expiredBefore }
+  const listing = { ...rest, set, garbage, head: head!, tombstones, isPatient, expiredBefore: options.expiredBefore }
+  if (options.range !== undefined) return { ...listing, reachedEnd, truncated: !reachedEnd, rewind: () => {} }
+  // Behind the last sweep, or in one that goes on.
+  const before = sweep === undefined || sweep.after === undefined || hasWrapped
+    ? begin(sweep?.seen ?? BigInt(0), head!.version)
+    : sweep
+  const after = advance(before, { items: versionsOf(seen), head: head!.version, reachedEnd })
+  const move = (from: Sweep | undefined, to: Sweep | undefined) => moveSweep(datastore, parent, cursor, from, to)
+  // A sweep of one listing leaves nothing to remember.
+  const next = after.after === undefined && after.listings === 1 && cursor === undefined ? undefined : after
+  move(sweep, next)
+  return {
+    ...listing,
+    reachedEnd: after.after === undefined,
+    truncated: !reachedEnd || before.after !== undefined,
+    rewind: () => move(next, sweep)
+  }
 })
+
+/** Moves a sweep on, or back, unless another listing has moved it. */
+const moveSweep = (
+  datastore: Datastore["Service"],
+  parent: Key,
+  cursor: Cursor | undefined,
+  from: Sweep | undefined,
+  to: Sweep | undefined
+): void => {
+  if (from === to) return
+  if (cursor !== undefined) {
+    if (cursor.sweep === from) cursor.sweep = to
+  } else if (recall(datastore, parent).sweep === from) {
+    remember(datastore, parent, (memory) => {
+      memory.sweep = to
+    })
+  }
+}
 
 /**
  * Deletes garbage of listings; what fails stays and is garbage again for the next listing.
@@ -402,7 +492,7 @@ export const cleanupGarbage = (...garbage: ReadonlyArray<Garbage>): Effect.Effec
  *
  * **Details**
  *
- * A concurrent pop may still consume them. Cost: 1 delete per id, 500 per RPC.
+ * A concurrent pop may still consume them, or lose its race: it expects its items as they were listed. Cost: 1 delete per id, 500 per RPC.
  *
  * Fails with `DatastoreError`: run it again. Dies inside a transaction. Source: luci-go
  * `cv/internal/common/eventbox/dsset`, `Set.Delete`.
@@ -424,7 +514,7 @@ export const remove = (
     const keys = Array.from(new Set(ids), (id) => itemKey(set.parent, id))
     yield* forEachChunk(
       keys,
-      maxDeletes,
+      maxPartItems,
       (chunk) => sendBlind(datastore, chunk.map((key) => ({ _tag: "Delete", key })), "DsSet.remove")
     )
   })
@@ -494,19 +584,26 @@ export const beginPop = (
   })
 
 /**
- * Ends pops: their tombstones become part of the transaction, and the popped items are deleted once it has committed.
+ * Ends pops: their tombstones and the deletes of the popped items become part of the transaction.
  *
  * **Details**
  *
- * Writes one head per set, and pages for older pops when the head would exceed 16 KiB, with a token by which the commit
- * is recognised should its response be lost: the transaction then finds out whether it landed, and makes sure that it
- * never will if it did not. Erases tombstones that had expired when the listing began and whose items it saw to be
- * gone. Items are deleted in the background, 500 per RPC. Cost: 1 write per set, 1 delete per popped item, and 1 write
- * and later 1 delete for each page: one page for the ids of some 16 KiB. O(ids of the head).
+ * Deletes each popped item, expecting it as the listing saw it, and writes one head per set, and pages for older pops
+ * when the head would exceed 16 KiB. The head carries a token by which the commit is recognised: should its response be
+ * lost, the transaction finds out whether it landed, and makes sure that it never will if it did not. Erases tombstones
+ * that had expired when the listing began and whose items it saw to be gone. Cost: 1 write per set, 1 delete per popped
+ * item, and 1 write and later 1 delete for each page: one page for the ids of some 16 KiB; after a lost race 1 read for
+ * each entity that the transaction expected and that is no item. O(ids of the head).
+ *
+ * An item that is added again between listing and commit makes the commit fail with `ContentionError`. When that was
+ * all, the next listing of the set in this process is *patient*: it reads the head before the items, and the pop then
+ * expects no versions of items, so that items which are added again and again do not keep others from being popped. An
+ * item that is replaced once more between such a listing and its commit is popped all the same, as one that comes after
+ * the pop would be hidden.
  *
  * Fails with `DatastoreError`/`ResourceExhausted` when a head would exceed 900 KiB: run it again when tombstones have
- * expired. Dies when a pop was finished before or belongs to another transaction.
- * Source: luci-go `cv/internal/common/eventbox/dsset`, `FinishPop`.
+ * expired. Dies when a pop was finished before or belongs to another transaction, and when the transaction adds an item
+ * with an id that it pops. Source: luci-go `cv/internal/common/eventbox/dsset`, `FinishPop`.
  *
  * @category transactions
  * @since 0.1.0
@@ -525,9 +622,11 @@ const finishAll = Effect.fnUntraced(function*(
   const ids = Context.get(context, Ids)
   const maxHeadBytes = Context.get(context, MaxHeadBytes)
   const token = yield* ids.next
-  const atMillis = yield* Clock.currentTimeMillis
+  const now = yield* Clock.currentTimeMillis
+  const delayMillis = yield* tombstonesDelayMillis
   // Well before the token itself may be erased.
-  const giveUpAtMillis = atMillis + Duration.toMillis(Context.get(context, TombstonesDelay)) / 2
+  const giveUpAtMillis = now + delayMillis / 2
+  const onItemsChanged = () => setPatience(datastore, ops, true)
   for (const op of ops) {
     const { listing, set } = op
     const key = headKey(set.parent)
@@ -537,11 +636,11 @@ const finishAll = Effect.fnUntraced(function*(
     if (transaction.writes.has(key.toString())) {
       return yield* Effect.die(new Error(`DsSet.finishPop: the pop of ${set.parent} was finished before`))
     }
-    const pop = Tombstones.makePop(token, atMillis, op.popped)
+    const { bytes: poppedBytes, newestAtMillis } = measure(op)
+    const pop = Tombstones.makePop(token, Tombstones.popTime(now, newestAtMillis, delayMillis), op.popped)
     const change = nextHead(listing.tombstones, pop, {
       ...listing,
       keep: mustStay(listing),
-      popsOf: ({ check, number }) => knownPage(datastore, set.parent, number, check)?.pops,
       maxHeadBytes,
       owner: op.owner
     })
@@ -555,8 +654,12 @@ const finishAll = Effect.fnUntraced(function*(
     if (change.written.length + change.erased.length > 0) {
       transaction.afterCommit.push(rememberPages(datastore, set, change))
     }
-    popItems(transaction, op)
-    transaction.witness ??= findOutcome({ ...listing, parent: set.parent, datastore, token, ids, giveUpAtMillis })
+    if (listing.isPatient) transaction.afterCommit.push(Effect.sync(() => setPatience(datastore, [op], false)))
+    const emitted = popItems(transaction, op)
+    if (emitted !== undefined) return yield* refuseEmitted(itemKey(set.parent, emitted))
+    transaction.deletedBytes += poppedBytes
+    const commit = { ...listing, parent: set.parent, datastore, token, ids, giveUpAtMillis, onItemsChanged }
+    transaction.witness ??= makeWitness(commit)
     op.finish()
   }
 })
@@ -583,25 +686,59 @@ const rememberPages = (
   { erased, written }: Change
 ): Effect.Effect<void> =>
   Effect.sync(() => {
-    for (const number of erased) forgetPage(datastore, setMemory(datastore, set.parent), number)
-    for (const { bytes, page, pops } of written) {
-      const { check, number } = page
-      rememberPage(datastore, set.parent, number, { check, pops, bytes: bytes.length, unseen: undefined })
+    for (const number of erased) forgetPage(datastore, set.parent, number)
+    for (const { bytes, page: { check, number } } of written) {
+      rememberPage(datastore, set.parent, number, { check, bytes, gone: undefined })
     }
   })
 
-/** The popped items die in this very commit, each expected as the listing saw it. P2 */
-const popItems = (transaction: Transaction.TransactionState, { listing, popped }: PopOp): void => {
+/**
+ * The popped items die in this very commit, each expected as the listing saw it: P2. A patient listing read the head
+ * first, and what the commit expects of the head then says as much of every item.
+ *
+ * Returns an id that the transaction also adds, if there is one.
+ */
+const popItems = (transaction: Transaction.TransactionState, { listing, popped }: PopOp): string | undefined => {
   for (const id of popped) {
     const snapshot = listing.snapshots.get(id)!
     const name = snapshot.key.toString()
-    Transaction.recordRead(transaction, snapshot)
+    if (transaction.writes.has(name)) return id
+    if (!listing.isPatient) Transaction.recordRead(transaction, snapshot)
     transaction.writes.set(name, { _tag: "Delete", key: snapshot.key })
   }
-  if (popped.size > 0 && popped.size === listing.items.length) {
-    transaction.afterCommit.push(Effect.sync(listing.rewind))
+  return undefined
+}
+
+/** The stored size of the popped items, and the newest time of their additions. */
+const measure = ({ listing, popped }: PopOp): { readonly bytes: number; readonly newestAtMillis: number } => {
+  let [bytes, newestAtMillis] = [0, 0]
+  for (const item of listing.items) {
+    if (!popped.has(item.id)) continue
+    bytes += storedBytes(listing.parentBytes, item)
+    newestAtMillis = Math.max(newestAtMillis, item.atMillis ?? 0)
+  }
+  return { bytes, newestAtMillis }
+}
+
+const setPatience = (
+  datastore: Datastore["Service"],
+  ops: ReadonlyArray<{ readonly set: DsSet }>,
+  isPatient: boolean
+): void => {
+  for (const { set } of ops) {
+    remember(datastore, set.parent, (memory) => {
+      memory.isPatient = isPatient
+    })
   }
 }
+
+const refuseEmitted = (key: Key): Effect.Effect<never> =>
+  Effect.die(
+    new Error(
+      `DsSet: the transaction that pops ${key} adds the same id: it would be swallowed as a repetition. ` +
+        "Add another id, or leave the item where it is."
+    )
+  )
 
 const decodeHead = (snapshot: Snapshot): Effect.Effect<Head, DatastoreError> => {
   const head = readHead(snapshot)
@@ -628,24 +765,4 @@ const headTooLarge = (key: Key, bytes: number): Effect.Effect<never, DatastoreEr
 const refuseItem = (set: DsSet, id: unknown, detail: string): Effect.Effect<never, DatastoreError> => {
   const reason = new InvalidArgument({ detail: `item ${JSON.stringify(String(id).slice(0, 60))}: ${detail}` })
   return Effect.fail(new DatastoreError({ operation: "DsSet", keys: [set.parent], reason }))
-}
-
-/** One commit. */
-interface Part {
-  readonly mutations: Array<Mutation>
-  bytes: number
-}
-
-/** Splits items into commits of at most 500 and below the limit in bytes. */
-const splitBySize = (items: ReadonlyArray<NewItem>, maxBytes: number): ReadonlyArray<Part> => {
-  const parts: Array<Part> = []
-  for (const { bytes, entity } of items) {
-    let part = parts[parts.length - 1]
-    if (part === undefined || part.mutations.length >= maxDeletes || part.bytes + bytes > maxBytes) {
-      parts.push(part = { mutations: [], bytes: 0 })
-    }
-    part.mutations.push({ _tag: "Upsert", entity })
-    part.bytes += bytes
-  }
-  return parts
 }

@@ -36,7 +36,7 @@ import { adaptBatchSize, batchSize, type Course } from "./internal/batchSize.ts"
 import { type Emission, makeItems } from "./internal/emission.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
-import type { Cursor } from "./internal/setMemory.ts"
+import { type Cursor, isAtStart } from "./internal/sweep.ts"
 import type { Event, EVersion, PostProcess, Recipient, ServiceClass } from "./Processor.ts"
 import * as Transaction from "./Transaction.ts"
 
@@ -211,12 +211,8 @@ export const list = <Self, S, A, E>(
   Effect.gen(function*() {
     yield* Transaction.refuseInside("Eventbox.list", "list before or after it")
     const set = DsSet.make({ parent: recipient.key })
-    const everything = { maxItems: allItems, maxBytes: Number.POSITIVE_INFINITY }
-    const listing = yield* DsSet.list(set, { ...everything, cursor: { after: undefined } })
-    return yield* decodeEvents(box, recipient, listing)
+    return yield* decodeEvents(box, recipient, yield* DsSet.listAll(set))
   })
-
-const allItems = 1_000_000_000
 
 /**
  * Loads the state of a recipient and its version, as the processor of the box does; for inspection and read paths.
@@ -320,11 +316,11 @@ export const drain = <Self, S, A, E>(
 ): Effect.Effect<Summary<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
   Effect.gen(function*() {
     // An own position, so that other listings of this process do not disturb the pass.
-    const cursor: Cursor = { after: undefined }
+    const cursor: Cursor = { sweep: undefined }
     let total: Summary<E> = emptySummary
     let idle = true
     while (true) {
-      if (cursor.after === undefined) idle = true
+      if (isAtStart(cursor)) idle = true
       const { reachedEnd, ...summary } = yield* cycle(box, recipient, options, cursor)
       total = addSummaries(total, summary)
       if (summary.transitions > 0 || summary.garbage > 0) idle = false
@@ -354,8 +350,8 @@ const send = Effect.fnUntraced(function*<Self, S, A, E>(
  * itself is looked at before every try.
  */
 const retryEmit = Effect.fnUntraced(function*<A, E, R>(add: Effect.Effect<A, E, R>): Effect.fn.Return<A, E, R> {
-  const delay = yield* DsSet.TombstonesDelay
-  const giveUpAtMillis = (yield* Clock.currentTimeMillis) + Duration.toMillis(delay) / 2
+  const delayMillis = yield* DsSet.tombstonesDelayMillis
+  const giveUpAtMillis = (yield* Clock.currentTimeMillis) + delayMillis / 2
   let failure: { readonly error: E } | undefined
   const attempt = Effect.tapError(add, (error) =>
     Effect.sync(() => {
@@ -371,7 +367,7 @@ const retryEmit = Effect.fnUntraced(function*<A, E, R>(add: Effect.Effect<A, E, 
     while: isWorthIt,
     schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
       Schedule.jittered,
-      Schedule.upTo({ duration: Duration.min(Duration.seconds(30), Duration.divideUnsafe(delay, 5)) })
+      Schedule.upTo({ duration: Math.min(30_000, delayMillis / 5) })
     )
   }))
 })

@@ -25,7 +25,6 @@ import type * as Types from "effect/Types"
 import { type Datastore, get, put } from "./Datastore.ts"
 import type { DatastoreError, StoreError } from "./EventboxError.ts"
 import { StateDecodeError } from "./EventboxError.ts"
-import { encodeText } from "./internal/slab.ts"
 import * as Key from "./Key.ts"
 import type { Transaction } from "./Transaction.ts"
 
@@ -361,6 +360,7 @@ export interface PayloadCodec<in out A> {
   readonly decode: (bytes: Uint8Array) => Effect.Effect<A, Schema.SchemaError>
 }
 
+const textEncoder = new TextEncoder()
 const textDecoder = new TextDecoder()
 
 const parseJson = (text: string): Schema.Json | undefined => {
@@ -394,7 +394,7 @@ const makeTextCodec = <A>(schema: Schema.Codec<A, any>): TextCodec<A> => {
 }
 
 const makePayloadCodec = <A>({ decode, encode }: TextCodec<A>): PayloadCodec<A> => ({
-  encode: (value) => mapAtOnce(encode(value), encodeText),
+  encode: (value) => mapAtOnce(encode(value), (text) => textEncoder.encode(text)),
   decode: (bytes) => decode(textDecoder.decode(bytes))
 })
 

@@ -36,6 +36,28 @@ export class Transaction extends Context.Service<Transaction, TransactionState>(
 export type Outcome = "Landed" | "Lost" | "Fenced" | "Unknown"
 
 /**
+ * What became of a commit that the server says was contended, and which of the entities that it expected have changed.
+ *
+ * @internal
+ */
+export interface Contended {
+  readonly outcome: Outcome
+  readonly changed: ReadonlyArray<Snapshot>
+}
+
+/**
+ * Finds out how a commit ended.
+ *
+ * @internal
+ */
+export interface Witness {
+  /** When its response was lost. */
+  readonly afterDoubt: Effect.Effect<Outcome>
+  /** When another writer was first, or the commit itself, delivered twice. */
+  readonly afterContention: (expected: ReadonlyArray<Snapshot>) => Effect.Effect<Contended>
+}
+
+/**
  * The inside of one transaction; opaque to users.
  *
  * @category models
@@ -56,8 +78,10 @@ export interface TransactionState {
   readonly afterCommit: Array<Effect.Effect<void>>
   /** Problems that must be gone when the body ends: messages of defects. @internal */
   readonly unfinished: Set<string>
-  /** Finds out how the commit ended when its response was lost. @internal */
-  witness: Effect.Effect<Outcome> | undefined
+  /** Stored bytes of what the commit deletes, as far as they are known: they count against its limit. @internal */
+  deletedBytes: number
+  /** @internal */
+  witness: Witness | undefined
 }
 
 /**
@@ -73,6 +97,7 @@ export const makeUnsafe = (remembered: ReadonlyMap<string, Snapshot> = new Map()
   writes: new Map(),
   afterCommit: [],
   unfinished: new Set(),
+  deletedBytes: 0,
   witness: undefined
 })
 

@@ -38,8 +38,8 @@ import * as Transaction from "../Transaction.ts"
 import { isChanged, misuse, withoutNoops } from "./decision.ts"
 import { deleteUnchanged } from "./deletions.ts"
 import { linkTraces } from "./emission.ts"
-import type { Cursor } from "./setMemory.ts"
 import { inSpan } from "./span.ts"
+import type { Cursor } from "./sweep.ts"
 
 /** What one batch did; `Eventbox.BatchResult` is the public part. */
 export interface BatchResult<E> {
@@ -197,8 +197,6 @@ const finish = Effect.fnUntraced(function*<Self, S, A, E>(
     else yield* (yield* Effect.all([Effect.exit(landing), Effect.exit(garbage)], { concurrency: "unbounded" }))[0]
     yield* countLanded(recipient, result.consumed)
   }
-  // Nothing was left behind: the next listing starts where this one did.
-  if (events.length > 0 && result.consumed + result.garbage === events.length) listing.rewind()
   return result
 })
 

@@ -5,13 +5,14 @@
  * would then remove an event that nobody consumed.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type { Snapshot } from "../Backend.ts"
-import { type Datastore, forEachChunk, sameSnapshot, sendCommit } from "../Datastore.ts"
+import { type Datastore, sameSnapshot, sendCommit } from "../Datastore.ts"
+import { sizeBytes } from "../Entity.ts"
 import type { DatastoreError } from "../EventboxError.ts"
-
-/** Deletes in one commit. */
-export const maxDeletes = 500
+import { sizeBytes as keyBytes } from "../Key.ts"
+import { type Part, splitBySize } from "./parts.ts"
 
 const maxAttempts = 5
 
@@ -20,7 +21,7 @@ const maxAttempts = 5
  *
  * **Details**
  *
- * 500 deletes per commit, four commits at a time. A chunk in which something changed is looked up, and what is
+ * At most 500 deletes per commit, and no more stored bytes than one may delete, four commits at a time. A chunk in which something changed is looked up, and what is
  * unchanged is deleted. Failures are retried five times in all, with jittered pauses from 50 ms on; then the last one
  * is the result.
  */
@@ -28,12 +29,18 @@ export const deleteUnchanged = (
   datastore: Datastore["Service"],
   snapshots: ReadonlyArray<Snapshot>
 ): Effect.Effect<void, DatastoreError> => {
-  const perCommit = Math.min(maxDeletes, Math.max(1, Math.floor(datastore.backend.limits.commitBytes / maxDeleteBytes)))
-  return forEachChunk(snapshots, perCommit, (chunk) => deleteChunk(datastore, chunk, 1))
+  const parts = splitBySize(snapshots, storedBytes, datastore.backend.limits.commitBytes)
+  const deletePart = ({ items }: Part<Snapshot>) => deleteChunk(datastore, items, 1)
+  return parts.length === 1
+    ? deletePart(parts[0]!)
+    : Effect.forEach(parts, deletePart, { concurrency: 4, discard: true })
 }
 
-/** A key of the greatest size, 6 KiB, with room for the envelope. */
-const maxDeleteBytes = 7 * 1_024
+/** The stored size of what is deleted, which counts against the limit of a commit, and its key in the request. */
+const storedBytes = ({ entity, key }: Snapshot): number =>
+  keyBytes(key) + requestBytes + (Option.isNone(entity) ? 0 : sizeBytes(entity.value))
+
+const requestBytes = 64
 
 const deleteChunk = (
   datastore: Datastore["Service"],

@@ -2,24 +2,21 @@
  * Reading the items of a set page by page, and telling the visible ones from garbage.
  */
 import * as Effect from "effect/Effect"
-import type { QueryResult, Snapshot } from "../Backend.ts"
+import type { QueryResult, Snapshot, Version } from "../Backend.ts"
 import type { Datastore } from "../Datastore.ts"
 import type { DatastoreError } from "../EventboxError.ts"
-import type { Key } from "../Key.ts"
+import { type Key, sizeBytes as keyBytes, utf8Bytes } from "../Key.ts"
 import { gonePages, loadPages, type PagesChanged } from "./livePages.ts"
-import { isCrowded, maxMergedPages } from "./nextHead.ts"
 import { probe } from "./pages.ts"
-import { type Cursor, expectedItemBytes, noteItemBytes, type SetMemory } from "./setMemory.ts"
+import { expectedItemBytes, noteItemBytes } from "./setMemory.ts"
 import { type Head, itemKey, itemKind, itemsEnd, itemsStart, readItem, type StoredItem } from "./stored.ts"
 import { newestOf, type Pop, type Range } from "./tombstones.ts"
 
 /** The items after an id. */
-export interface Page {
-  readonly after: string | undefined
-  readonly limit: number
-  readonly maxBytes: number
+interface Page {
+  readonly range: Range
   readonly result: QueryResult
-  /** Whether the page got to the end of the set's key range. */
+  /** Whether the page got to the end of the range. */
   readonly reachedEnd: boolean
 }
 
@@ -27,152 +24,153 @@ export interface Page {
 export interface Collected {
   readonly items: ReadonlyArray<StoredItem>
   readonly snapshots: ReadonlyMap<string, Snapshot>
+  /** Bytes of the parent's key. */
+  readonly parentBytes: number
   readonly hidden: ReadonlyArray<Snapshot>
   readonly present: ReadonlyArray<string>
   readonly covered: ReadonlyArray<Range>
   readonly gone: ReadonlySet<number>
-  readonly truncated: boolean
+  /** Whether the listing got to the end of the range. */
   readonly reachedEnd: boolean
-  /** Puts the cursor back to where this listing began, unless another listing has moved it. */
-  readonly rewind: () => void
+  /** Whether it began again at the beginning, since nothing was left after where it was to start. */
+  readonly hasWrapped: boolean
 }
 
-/** What a listing may still take. */
+/** What a listing may take. */
 export interface Room {
   readonly items: number
   readonly bytes: number
+}
+
+/** What is read, from where. */
+interface Where {
+  readonly datastore: Datastore["Service"]
+  readonly parent: Key
+  readonly range: Range
+  readonly room: Room
 }
 
 /** Items of the first page of a set of whose kind none was seen yet: 90 MiB, if they are as large as can be. */
 const firstPageItems = 100
 
 /** How many items to ask for, so that they fit as far as can be told. */
-export const pageLimit = (datastore: Datastore["Service"], parent: Key, { bytes, items }: Room): number => {
+const pageLimit = (datastore: Datastore["Service"], parent: Key, { bytes, items }: Room): number => {
   if (bytes === Number.POSITIVE_INFINITY) return items
   const expected = expectedItemBytes(datastore, parent)
   if (expected === undefined) return Math.min(items, firstPageItems)
   return Math.min(items, Math.max(1, Math.ceil(bytes / Math.max(1, expected))))
 }
 
-/** Reads at most `limit` items after an id, or from the beginning. */
-export const readPage = (
-  datastore: Datastore["Service"],
-  parent: Key,
-  after: string | undefined,
-  limit: number,
-  maxBytes: number
-): Effect.Effect<Page, DatastoreError> =>
-  Effect.map(
+/** Reads as many items of a range as there is room for, and as the database answers at once. */
+export const readPage = ({ datastore, parent, range, room }: Where): Effect.Effect<Page, DatastoreError> => {
+  const { after, upTo } = range
+  const limit = pageLimit(datastore, parent, room)
+  return Effect.map(
     datastore.backend.query({
       kind: itemKind,
       ancestor: parent,
       from: after === undefined
         ? { key: itemsStart(parent), inclusive: true }
         : { key: itemKey(parent, after), inclusive: false },
-      to: { key: itemsEnd(parent), inclusive: false },
-      limit,
-      maxBytes
+      to: upTo === undefined
+        ? { key: itemsEnd(parent), inclusive: false }
+        : { key: itemKey(parent, upTo), inclusive: true },
+      ...(limit === Number.POSITIVE_INFINITY ? {} : { limit }),
+      maxBytes: room.bytes
     }),
-    (result) => ({
-      after,
-      limit,
-      maxBytes,
-      result,
-      reachedEnd: result.results.length < limit && result.isCutOff !== true
-    })
+    (result) => ({ range, result, reachedEnd: result.results.length < limit && result.isCutOff !== true })
   )
+}
 
-/**
- * Goes on from the first page until there is no more room for visible items or the end is reached, and moves the
- * cursor.
- */
+/** Goes on from the first page until there is no more room for visible items or the end of the range is reached. */
 export const collect = Effect.fnUntraced(function*(
-  options: {
-    readonly datastore: Datastore["Service"]
-    readonly parent: Key
-    readonly memory: SetMemory
-    readonly cursor: Cursor
-    /** Whether to begin again when nothing is left behind the cursor. */
+  options: Where & {
+    /** Whether to begin again when nothing is left in the range. */
     readonly wraps: boolean
-    readonly room: Room
     readonly delayMillis: number
     readonly expiredBefore: number
-    readonly maxHeadBytes: number
-    readonly head: Snapshot
     readonly tombstones: Head
   },
   first: Page
 ): Effect.fn.Return<Collected, DatastoreError | PagesChanged> {
-  const { cursor, datastore, parent, tombstones, wraps } = options
+  const { datastore, expiredBefore, parent, range, tombstones, wraps } = options
   const view = makeView(options)
   let page = first
-  let fromBeginning = first.after === undefined
+  let hasWrapped = false
   while (true) {
     const stored = page.result.results.map(readItem)
-    noteItemBytes(datastore, parent, stored.length, stored.reduce((sum, { value }) => sum + value.length, 0))
     view.take(page, stored, yield* popsFor(options, stored))
     if (view.isFull()) break
-    const limit = pageLimit(datastore, parent, view.room())
+    const room = view.room()
     if (!page.reachedEnd) {
       const last = String(page.result.results[page.result.results.length - 1]!.key.id)
-      page = yield* readPage(datastore, parent, last, limit, view.room().bytes)
-    } else if (wraps && !fromBeginning && view.items.length === 0) {
-      // Nothing was left after the place where the last listing ended: wrap around.
-      fromBeginning = true
-      page = yield* readPage(datastore, parent, undefined, limit, view.room().bytes)
+      page = yield* readPage({ datastore, parent, room, range: { after: last, upTo: range.upTo } })
+    } else if (wraps && !hasWrapped && range.after !== undefined && view.items.length === 0) {
+      hasWrapped = true
+      page = yield* readPage({ datastore, parent, room, range: { after: undefined, upTo: undefined } })
     } else {
       break
     }
   }
-  const reachedEnd = page.reachedEnd && !view.cutOff
-  const last = reachedEnd ? undefined : view.items[view.items.length - 1]?.id
   const gone = yield* gonePages(datastore, parent, {
     pages: tombstones.pages,
-    expiredBefore: options.expiredBefore,
+    expiredBefore,
     covered: view.covered,
     present: view.present
   })
-  cursor.after = last
-  const start = fromBeginning ? undefined : first.after
   return {
-    rewind: () => {
-      if (cursor.after === last) cursor.after = start
-    },
     items: view.items,
     snapshots: view.snapshots,
+    parentBytes: view.parentBytes,
     hidden: Array.from(view.hidden.values()),
     present: view.present,
     covered: view.covered,
     gone,
-    truncated: !reachedEnd || !fromBeginning,
-    reachedEnd
+    reachedEnd: page.reachedEnd && !view.cutOff,
+    hasWrapped
   }
 })
 
+/** Ids of items with their versions, as a sweep wants to know them. */
+export const versionsOf = (
+  { items, snapshots }: Collected
+): ReadonlyArray<{ readonly id: string; readonly version: Version }> =>
+  items.map(({ id }) => ({ id, version: snapshots.get(id)!.version }))
+
 /** The pops that may hide some of these items: those of the head, and of the pages that may know them. */
 const popsFor = (
-  options: Parameters<typeof collect>[0],
+  { datastore, parent, tombstones }: Where & { readonly tombstones: Head },
   stored: ReadonlyArray<StoredItem>
 ): Effect.Effect<ReadonlyArray<Pop>, DatastoreError | PagesChanged> => {
-  const { datastore, parent, tombstones } = options
   if (tombstones.pages.length === 0) return Effect.succeed(tombstones.pops)
-  const question = probe(stored.map(({ id }) => id))
-  const asks = tombstones.pages.filter(question.mayHit)
-  // What other processes wrote is read once, to be merged with what this one writes.
-  const merges = isCrowded(tombstones, options.maxHeadBytes) ? tombstones.pages.slice(-maxMergedPages) : []
-  const pages = Array.from(new Set([...asks, ...merges]))
-  if (pages.length === 0) return Effect.succeed(tombstones.pops)
-  return Effect.map(
-    loadPages(datastore, parent, pages),
-    (loaded) => [...loaded.slice(0, asks.length).flatMap(({ pops }) => pops), ...tombstones.pops]
-  )
+  const pages = tombstones.pages.filter(probe(stored.map(({ id }) => id)).mayHit)
+  return pages.length === 0
+    ? Effect.succeed(tombstones.pops)
+    : Effect.map(
+      loadPages(datastore, parent, pages),
+      (loaded) => [...loaded.flatMap(({ pops }) => pops), ...tombstones.pops]
+    )
 }
 
+/** What an item has in bytes beside its value and its key: names and values of its other properties, and a version. */
+const itemOverheadBytes = 128
+
+/** The stored size of an item, which Datastore counts against what a transaction may delete. */
+export const storedBytes = (
+  parentBytes: number,
+  { id, trace, value }: Pick<StoredItem, "id" | "value"> & { readonly trace?: string | undefined }
+): number => value.length + (trace?.length ?? 0) + parentBytes + utf8Bytes(id) + itemOverheadBytes
+
+/** What an item counts in the commit that pops it: its size, its key in the request, and its id in its tombstone. */
+const costOf = (parentBytes: number, item: StoredItem): number =>
+  storedBytes(parentBytes, item) + parentBytes + 2 * utf8Bytes(item.id)
+
 /** Sorts the items of pages into visible and hidden ones. */
-const makeView = (options: {
-  readonly room: Room
-  readonly delayMillis: number
-}) => {
+const makeView = (
+  options: Pick<Where, "datastore" | "parent" | "room"> & { readonly delayMillis: number }
+) => {
+  const { datastore, delayMillis, parent, room } = options
+  const parentBytes = keyBytes(parent)
   let bytes = 0
   const view = {
     items: [] as Array<StoredItem>,
@@ -183,35 +181,42 @@ const makeView = (options: {
     covered: [] as Array<Range>,
     /** Whether visible items were left out because there were enough. */
     cutOff: false,
+    parentBytes,
     /** What may still be taken; the first item always may. */
-    room: (): Room => ({ items: options.room.items - view.items.length, bytes: options.room.bytes - bytes }),
-    isFull: (): boolean => view.cutOff || view.items.length >= options.room.items || bytes >= options.room.bytes,
+    room: (): Room => ({ items: room.items - view.items.length, bytes: room.bytes - bytes }),
+    isFull: (): boolean => view.cutOff || view.items.length >= room.items || bytes >= room.bytes,
     take: (page: Page, stored: ReadonlyArray<StoredItem>, pops: ReadonlyArray<Pop>): void => {
       const tombstones = newestOf(pops, stored.map(({ id }) => id))
+      let pageBytes = 0
       for (const [index, item] of stored.entries()) {
         const snapshot = page.result.results[index]!
+        const cost = costOf(parentBytes, item)
+        pageBytes += cost
         view.present.push(item.id) // E4: an ignored item still counts as present
         const tombstone = tombstones.get(item.id)
         // An addition that was first tried within the delay after the pop is a retry; a later one is a new item.
-        if (tombstone !== undefined && item.atMillis <= tombstone + options.delayMillis) {
+        if (tombstone !== undefined && item.atMillis <= tombstone + delayMillis) {
           view.hidden.set(item.id, snapshot)
-        } else if (view.items.length === 0 || !view.isFull() && bytes + item.value.length <= options.room.bytes) {
+        } else if (view.items.length === 0 || !view.isFull() && bytes + cost <= room.bytes) {
           view.items.push(item)
           view.snapshots.set(item.id, snapshot)
-          bytes += item.value.length
+          bytes += cost
         } else {
           view.cutOff = true
         }
       }
-      const last = page.result.results[page.result.results.length - 1]
-      const upTo = page.reachedEnd ? undefined : String(last?.key.id ?? page.after)
-      const before = view.covered[view.covered.length - 1]
-      if (before === undefined || before.upTo !== page.after || page.after === undefined) {
-        view.covered.push({ after: page.after, upTo })
-      } else {
-        view.covered[view.covered.length - 1] = { after: before.after, upTo }
-      }
+      noteItemBytes(datastore, parent, stored.length, pageBytes)
+      cover(view.covered, page)
     }
   }
   return view
+}
+
+/** Adds what a page has covered: all up to its last item, or to the end of its range. */
+const cover = (covered: Array<Range>, { range, reachedEnd, result }: Page): void => {
+  const { after } = range
+  const upTo = reachedEnd ? range.upTo : String(result.results[result.results.length - 1]?.key.id ?? after)
+  const before = covered[covered.length - 1]
+  if (before === undefined || before.upTo !== after || after === undefined) covered.push({ after, upTo })
+  else covered[covered.length - 1] = { after: before.after, upTo }
 }

@@ -7,7 +7,7 @@ import type { DatastoreError } from "../EventboxError.ts"
 import type { Key } from "../Key.ts"
 import { checkOf } from "./bytes.ts"
 import { isWithin, type Page, probe } from "./pages.ts"
-import { forgetPage, type KnownPage, knownPage, rememberPage, setMemory } from "./setMemory.ts"
+import { forgetPage, type KnownPage, knownPage, recall, remember, rememberPage } from "./setMemory.ts"
 import { pageKey, readPageBytes } from "./stored.ts"
 import * as Tombstones from "./tombstones.ts"
 
@@ -26,31 +26,42 @@ const maxGone = 200
 /** Expired pages that one listing looks into, when what the head knows of them is not enough. */
 const maxDoubtful = 20
 
+/** A page and what it holds. */
+interface LoadedPage {
+  readonly known: KnownPage
+  readonly pops: ReadonlyArray<Tombstones.Pop>
+}
+
 /** The pages, by number: those that are not remembered are read, in one round. Cost: 1 read for each of these. */
 export const loadPages = Effect.fnUntraced(function*(
   datastore: Datastore["Service"],
   parent: Key,
   pages: ReadonlyArray<Page>
-): Effect.fn.Return<ReadonlyArray<KnownPage>, DatastoreError | PagesChanged> {
-  const known = new Map(pages.map(({ check, number }) => [number, knownPage(datastore, parent, number, check)]))
-  const missing = pages.filter(({ number }) => known.get(number) === undefined)
-  const found = new Map<number, KnownPage>()
+): Effect.fn.Return<ReadonlyArray<LoadedPage>, DatastoreError | PagesChanged> {
+  const found = new Map<number, LoadedPage>()
+  const missing: Array<Page> = []
+  for (const page of pages) {
+    const known = knownPage(datastore, parent, page.number, page.check)
+    if (known === undefined) missing.push(page)
+    // What is remembered was decoded before.
+    else found.set(page.number, { known, pops: Tombstones.decode(known.bytes)! })
+  }
   const load = (chunk: ReadonlyArray<Page>) =>
-    Effect.gen(function*() {
-      const snapshots = yield* datastore.backend.lookup(chunk.map(({ number }) => pageKey(parent, number)))
+    Effect.flatMap(datastore.backend.lookup(chunk.map(({ number }) => pageKey(parent, number))), (snapshots) => {
       for (const [index, { check, number }] of chunk.entries()) {
         const bytes = readPageBytes(snapshots[index]!)
         const pops = bytes === undefined || checkOf(bytes) !== check ? undefined : Tombstones.decode(bytes)
         if (pops === undefined) {
-          return yield* Effect.fail<PagesChanged>({ _tag: "PagesChanged", key: snapshots[index]!.key })
+          return Effect.fail<PagesChanged>({ _tag: "PagesChanged", key: snapshots[index]!.key })
         }
-        const page = { check, pops, bytes: bytes!.length, unseen: undefined }
-        found.set(number, page)
-        rememberPage(datastore, parent, number, page)
+        const known = { check, bytes: bytes!, gone: undefined }
+        found.set(number, { known, pops })
+        rememberPage(datastore, parent, number, known)
       }
+      return Effect.void
     })
   yield* forEachChunk(missing, pagesPerLookup, load)
-  return pages.map(({ number }) => found.get(number) ?? known.get(number)!)
+  return pages.map(({ number }) => found.get(number)!)
 })
 
 /** Forgets the pages that are no longer in the directory. */
@@ -59,11 +70,11 @@ export const forgetDead = (
   parent: Key,
   { next, pages }: { readonly next: number; readonly pages: ReadonlyArray<Page> }
 ): void => {
-  const memory = setMemory(datastore, parent)
-  if (memory.pages.size === 0) return
+  const known = recall(datastore, parent).pages
+  if (known.size === 0) return
   const live = new Set(pages.map(({ number }) => number))
-  for (const number of memory.pages.keys()) {
-    if (number < next && !live.has(number)) forgetPage(datastore, memory, number)
+  for (const number of known.keys()) {
+    if (number < next && !live.has(number)) forgetPage(datastore, parent, number)
   }
 }
 
@@ -73,8 +84,8 @@ export const forgetDead = (
  * **Details**
  *
  * Most are known by what the head knows: all that they may hold lies where the listing has looked, and nothing like it
- * was there. Of the others some are read, and what one listing after the other sees to be gone is remembered, until
- * nothing of a page is left.
+ * was there. Of the others some are looked into, by each listing those after the ones that the last one looked into;
+ * what one listing after the other sees to be gone is remembered, until nothing of a page is left.
  */
 export const gonePages = Effect.fnUntraced(function*(
   datastore: Datastore["Service"],
@@ -98,19 +109,35 @@ export const gonePages = Effect.fnUntraced(function*(
     else doubtful.push(page)
   }
   if (doubtful.length === 0) return gone
+  const { lookedUpTo } = recall(datastore, parent)
+  const looked = [
+    ...doubtful.filter(({ number }) => number > lookedUpTo),
+    ...doubtful.filter(({ number }) => number <= lookedUpTo)
+  ].slice(0, maxDoubtful)
   const stored = new Set(present)
-  const looked = doubtful.slice(0, maxDoubtful)
-  for (const [index, known] of (yield* loadPages(datastore, parent, looked)).entries()) {
-    known.unseen ??= unseenOf(known)
-    const { all, left } = known.unseen
-    for (const id of present) if (all.has(id)) left.add(id)
-    for (const id of left) if (!stored.has(id) && Tombstones.isCovered(covered, id)) left.delete(id)
-    if (left.size === 0) gone.add(looked[index]!.number)
+  const isGone = (id: string) => !stored.has(id) && Tombstones.isCovered(covered, id)
+  for (const [index, page] of (yield* loadPages(datastore, parent, looked)).entries()) {
+    if (noteGone(page, isGone, stored)) gone.add(looked[index]!.number)
   }
+  remember(datastore, parent, (memory) => {
+    memory.lookedUpTo = looked[looked.length - 1]!.number
+  })
   return gone
 })
 
-const unseenOf = ({ pops }: KnownPage): NonNullable<KnownPage["unseen"]> => {
-  const all = new Set(pops.flatMap(Tombstones.idsOf))
-  return { all, left: new Set(all) }
+/** Notes which ids of a page are gone, and which are there again; whether none is left. */
+const noteGone = (
+  { known, pops }: LoadedPage,
+  isGone: (id: string) => boolean,
+  stored: ReadonlySet<string>
+): boolean => {
+  const ids = pops.flatMap(Tombstones.idsOf)
+  const gone = known.gone ??= new Uint8Array(ids.length)
+  let left = 0
+  for (const [index, id] of ids.entries()) {
+    if (stored.has(id)) gone[index] = 0
+    else if (gone[index] === 0 && isGone(id)) gone[index] = 1
+    if (gone[index] === 0) left++
+  }
+  return left === 0
 }

@@ -15,23 +15,9 @@ export const MaxHeadBytes: Context.Reference<number> = Context.Reference<number>
 /** Bytes of the pops of one page, below the 900 KiB of an entity with the largest key. E8 */
 const maxPageBytes = 880 * 1_024
 
-/** Small pages are merged, so many at least, once the head is half full of what it knows of pages. */
-const minMerged = 8
-/** Of the newest pages so many at most. */
-export const maxMergedPages = 32
-/** Bytes that a small page has at most. */
-const maxSmallBytes = 64 * 1_024
-/** Bytes that are merged at most: they go into a commit. */
-const maxMergedBytes = 512 * 1_024
-
-/** Whether what a head knows of pages fills half of it, so that small ones should be merged. */
-export const isCrowded = ({ bytes, pages }: Pages.Directory, maxHeadBytes: number): boolean =>
-  bytes.length > maxHeadBytes / 2 && pages.length >= 2 * minMerged
-
 /** A page to be written. */
 export interface NewPage {
   readonly page: Pages.Page
-  readonly pops: ReadonlyArray<Tombstones.Pop>
   readonly bytes: Uint8Array
 }
 
@@ -39,7 +25,7 @@ export interface NewPage {
 export interface Change {
   readonly head: Head
   readonly written: ReadonlyArray<NewPage>
-  /** Numbers of the pages to be deleted: nobody needs them any more, or they are part of a written one. */
+  /** Numbers of the pages to be deleted: nobody needs them any more. */
   readonly erased: ReadonlyArray<number>
 }
 
@@ -53,56 +39,34 @@ export const nextHead = (
     readonly keep: (id: string) => boolean
     /** Pages that nobody needs any more. // E4 */
     readonly gone: ReadonlySet<number>
-    /** What a page holds, if this process knows it. */
-    readonly popsOf: (page: Pages.Page) => ReadonlyArray<Tombstones.Pop> | undefined
     readonly maxHeadBytes: number
     /** Who pops, for a head without an owner. */
     readonly owner: string | undefined
   }
 ): Change => {
-  const { expiredBefore, gone, keep, maxHeadBytes, popsOf } = options
+  const { expiredBefore, gone, keep, maxHeadBytes } = options
   const owner = before.owner ?? options.owner
+  const tokens = Tombstones.withToken(before.tokens, Tombstones.tokenOf(pop))
   const pops = Tombstones.withoutExpired(before.pops, expiredBefore, keep)
   pops.push(pop)
   const directory = gone.size === 0
     ? before
     : Pages.make(before.pages.filter(({ number }) => !gone.has(number)), before.next)
+  const erased = Array.from(gone)
   // The newest pops stay: events that wait now are most likely among theirs, and a page may cost a read of its own.
   const keptBytes = maxHeadBytes / 4
   if (Tombstones.encodedSize(pops) <= Math.max(maxHeadBytes - directory.bytes.length, keptBytes)) {
-    return { head: { ...directory, pops, owner }, written: [], erased: Array.from(gone) }
+    return { head: { ...directory, pops, tokens, owner }, written: [], erased }
   }
   let from = pops.length
   for (let bytes = 1; from > 0; from--) {
     bytes += pops[from - 1]!.bytes.length
     if (bytes > keptBytes) break
   }
-  const merged = isCrowded(directory, maxHeadBytes) ? smallPages(directory.pages, popsOf) : []
-  const written = paginate([...merged.flatMap((one) => one.pops), ...pops.slice(0, from)], before.next)
-  const kept = directory.pages.slice(0, directory.pages.length - merged.length)
-  const pages = [...kept, ...written.map(({ page }) => page)]
-  return {
-    head: { ...Pages.make(pages, before.next + written.length), pops: pops.slice(from), owner },
-    written,
-    erased: [...gone, ...merged.map(({ number }) => number)]
-  }
-}
-
-/** The newest pages, as far as they are small and known, if they are worth a merge. */
-const smallPages = (
-  pages: ReadonlyArray<Pages.Page>,
-  popsOf: (page: Pages.Page) => ReadonlyArray<Tombstones.Pop> | undefined
-) => {
-  const found: Array<{ readonly number: number; readonly pops: ReadonlyArray<Tombstones.Pop> }> = []
-  let total = 0
-  for (let at = pages.length - 1; at >= 0 && found.length < maxMergedPages; at--) {
-    const pops = popsOf(pages[at]!)
-    const bytes = pops === undefined ? Number.POSITIVE_INFINITY : Tombstones.encodedSize(pops)
-    if (bytes > maxSmallBytes || total + bytes > maxMergedBytes) break
-    total += bytes
-    found.unshift({ number: pages[at]!.number, pops: pops! })
-  }
-  return found.length < minMerged ? [] : found
+  const written = paginate(pops.slice(0, from), before.next)
+  const pages = [...directory.pages, ...written.map(({ page }) => page)]
+  const head = { ...Pages.make(pages, before.next + written.length), pops: pops.slice(from), tokens, owner }
+  return { head, written, erased }
 }
 
 /** Fills pages with pops. */
@@ -113,7 +77,7 @@ const paginate = (pops: ReadonlyArray<Tombstones.Pop>, firstNumber: number): Rea
   const close = (): void => {
     if (open.length === 0) return
     const bytes = Tombstones.encode(open)
-    pages.push({ page: Pages.describe(firstNumber + pages.length, open, bytes), pops: open, bytes })
+    pages.push({ page: Pages.describe(firstNumber + pages.length, open, bytes), bytes })
     open = []
     size = 0
   }

@@ -1,5 +1,5 @@
 /**
- * Finding out how a commit ended whose response was lost.
+ * Finding out how a commit ended that popped items: when its response was lost, and after a lost race.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -9,12 +9,32 @@ import { type Datastore, sameSnapshot, sendCommit } from "../Datastore.ts"
 import { isUnknownOutcome } from "../EventboxError.ts"
 import type { IdSource } from "../Ids.ts"
 import type { Key } from "../Key.ts"
-import type { Outcome } from "../Transaction.ts"
+import type { Contended, Outcome, Witness } from "../Transaction.ts"
 import { loadPages } from "./livePages.ts"
-import { type Head, headEntity, readHead } from "./stored.ts"
-import { makePop, type Pop, tokenOf } from "./tombstones.ts"
+import { type Head, headEntity, itemKind, readHead } from "./stored.ts"
+import { hasToken, makePop, type Pop, tokenOf, withToken } from "./tombstones.ts"
 
 const maxAttempts = 8
+
+/** A commit, as far as its outcome is concerned. */
+interface Commit {
+  readonly datastore: Datastore["Service"]
+  readonly parent: Key
+  /** The head that it was to replace, and what that held. */
+  readonly head: Snapshot
+  readonly tombstones: Head
+  readonly token: string
+  readonly ids: IdSource
+  readonly giveUpAtMillis: number
+  /** Called when the race was lost to items alone. */
+  readonly onItemsChanged: () => void
+}
+
+/** Tells how a commit of pops ended. */
+export const makeWitness = (commit: Commit): Witness => ({
+  afterDoubt: attempt(commit, 1),
+  afterContention: (expected) => whoWasFirst(commit, expected)
+})
 
 /**
  * Reads the head that the commit was to write, and the pages that are younger than the commit. Its token is there: it
@@ -28,59 +48,68 @@ const maxAttempts = 8
  * their tombstones, and an absent token would then prove nothing. Costs 1 read, 1 for each younger page, and 1 write
  * for a fence.
  */
-export const findOutcome = (options: {
-  readonly datastore: Datastore["Service"]
-  readonly parent: Key
-  readonly head: Snapshot
-  readonly tombstones: Head
-  readonly token: string
-  readonly ids: IdSource
-  readonly giveUpAtMillis: number
-}): Effect.Effect<Outcome> => attempt(options, 1)
-
-const attempt = (options: Parameters<typeof findOutcome>[0], number: number): Effect.Effect<Outcome> =>
+const attempt = (commit: Commit, number: number): Effect.Effect<Outcome> =>
   Effect.gen(function*() {
-    const { giveUpAtMillis, head } = options
+    const { giveUpAtMillis, head } = commit
     const again = number >= maxAttempts ? Effect.succeed<Outcome>("Unknown") : Effect.andThen(
       Effect.flatMap(Random.nextBetween(0.5, 1.5), (jitter) => Effect.sleep(100 * 2 ** (number - 1) * jitter)),
-      attempt(options, number + 1)
+      attempt(commit, number + 1)
     )
-    const read = yield* Effect.result(look(options))
+    const read = yield* Effect.result(look(commit, [head]))
     // Reads that took long may show a head or a directory from which the token has been erased.
     if ((yield* Clock.currentTimeMillis) > giveUpAtMillis) return "Unknown"
     if (read._tag === "Failure") return yield* again
-    const { isThere, now } = read.success
+    const { changed, isThere } = read.success
     if (isThere) return "Landed"
-    if (!sameSnapshot(now, head)) return "Lost"
-    const fenced = yield* Effect.result(fence(options))
+    if (changed.length > 0) return "Lost"
+    const fenced = yield* Effect.result(fence(commit))
     if (fenced._tag === "Success") return "Fenced"
     // Somebody was first: the commit itself or another one; the next read tells. No answer to the fence: read as well.
     const readOn = fenced.failure._tag === "ContentionError" || isUnknownOutcome(fenced.failure)
-    return readOn && number === 1 ? yield* attempt(options, number + 1) : yield* again
+    return readOn && number === 1 ? yield* attempt(commit, number + 1) : yield* again
   })
 
-/** Reads the head, and whether the token is there or in a page that is younger than what the commit expected. */
-const look = ({ datastore, head, parent, tombstones, token }: Parameters<typeof findOutcome>[0]) =>
-  Effect.gen(function*() {
-    const now = (yield* datastore.backend.lookup([head.key]))[0]!
-    const found = readHead(now)
-    if (found === undefined) return { now, isThere: false }
-    if (isAmong(token, found.pops)) return { now, isThere: true }
-    const younger = found.pages.filter(({ number }) => number >= tombstones.next)
-    return { now, isThere: (yield* loadPages(datastore, parent, younger)).some(({ pops }) => isAmong(token, pops)) }
+/**
+ * After a lost race: who was first? Perhaps the commit itself, when something on the way delivered it twice: then its
+ * token is there, and it landed. Otherwise this names what has changed of all that is no item; and when that is
+ * nothing, the race was lost to items alone, which are then being added again.
+ *
+ * Costs 1 read for each entity that the commit expected and that is no item, in one RPC.
+ */
+const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.Effect<Contended> => {
+  const others = expected.filter(({ key }) => key.kind !== itemKind)
+  return Effect.matchEffect(look(commit, others), {
+    // What cannot be looked at leaves the same doubt as a lost response.
+    onFailure: () => Effect.map(attempt(commit, 1), (outcome) => ({ outcome, changed: [] })),
+    onSuccess: ({ changed, isThere }) => {
+      if (!isThere && changed.length === 0 && others.length < expected.length) commit.onItemsChanged()
+      return Effect.succeed({ outcome: isThere ? "Landed" : "Lost", changed })
+    }
   })
+}
+
+/** Which of these have changed, the head being one of them, and whether the token is there, in the head or in a page. */
+const look = Effect.fnUntraced(
+  function*({ datastore, head, parent, tombstones, token }: Commit, expected: ReadonlyArray<Snapshot>) {
+    const now = yield* datastore.backend.lookup(expected.map(({ key }) => key))
+    const changed = expected.filter((snapshot, index) => !sameSnapshot(snapshot, now[index]!))
+    const name = head.key.toString()
+    const found = readHead(now.find(({ key }) => key.toString() === name)!)
+    if (found === undefined) return { changed, isThere: false }
+    if (hasToken(found.tokens, token) || isAmong(token, found.pops)) return { changed, isThere: true }
+    const younger = found.pages.filter(({ number }) => number >= tombstones.next)
+    return { changed, isThere: (yield* loadPages(datastore, parent, younger)).some(({ pops }) => isAmong(token, pops)) }
+  }
+)
 
 const isAmong = (token: string, pops: ReadonlyArray<Pop>): boolean => pops.some((pop) => tokenOf(pop) === token)
 
-const fence = (options: Parameters<typeof findOutcome>[0]) =>
-  Effect.gen(function*() {
-    const { datastore, head, ids, tombstones } = options
-    const mark = makePop(yield* ids.next, yield* Clock.currentTimeMillis, [])
-    yield* sendCommit(datastore, {
-      mutations: [{
-        _tag: "Upsert",
-        entity: headEntity(head.key, { ...tombstones, pops: [...tombstones.pops, mark] })
-      }],
-      expected: [head]
-    })
+const fence = Effect.fnUntraced(function*({ datastore, head, ids, tombstones }: Commit) {
+  const mark = makePop(yield* ids.next, yield* Clock.currentTimeMillis, [])
+  const pops = [...tombstones.pops, mark]
+  const tokens = withToken(tombstones.tokens, tokenOf(mark))
+  yield* sendCommit(datastore, {
+    mutations: [{ _tag: "Upsert", entity: headEntity(head.key, { ...tombstones, pops, tokens }) }],
+    expected: [head]
   })
+})

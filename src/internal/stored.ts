@@ -95,16 +95,18 @@ export const pageKey = (parent: Key.Key, number: number): Key.Key => Key.childUn
 /** What a head holds: the newest pops, and what it knows of the pages that hold the others. */
 export interface Head extends Pages.Directory {
   readonly pops: ReadonlyArray<Tombstones.Pop>
+  /** Tokens of the newest pops, whatever their age. */
+  readonly tokens: Uint8Array
   /** Who pops this set, once somebody has said so. */
   readonly owner: string | undefined
 }
 
 /** The head of a set that was never popped. */
-const noHead: Head = { ...Pages.empty, pops: [], owner: undefined }
+const noHead: Head = { ...Pages.empty, pops: [], tokens: new Uint8Array(0), owner: undefined }
 
 /** The head as it is stored. */
 export const headEntity = (key: Key.Key, head: Head): Entity.Entity => {
-  const properties: Record<string, Entity.Value> = { Pops: Tombstones.encode(head.pops) }
+  const properties: Record<string, Entity.Value> = { Pops: Tombstones.encode(head.pops), Tokens: head.tokens }
   if (head.bytes.length > 0) properties["Pages"] = head.bytes
   if (head.owner !== undefined) properties["Owner"] = head.owner
   return { key, properties, unindexed: "all" }
@@ -113,13 +115,14 @@ export const headEntity = (key: Key.Key, head: Head): Entity.Entity => {
 /** Reads a head; `undefined` when it does not decode. */
 export const readHead = (snapshot: Snapshot): Head | undefined => {
   if (Option.isNone(snapshot.entity)) return noHead
-  const { Owner, Pages: pageBytes, Pops } = snapshot.entity.value.properties
+  const { Owner, Pages: pageBytes, Pops, Tokens } = snapshot.entity.value.properties
   const owner = typeof Owner === "string" ? Owner : undefined
+  const tokens = Tokens instanceof Uint8Array ? Tokens : noHead.tokens
   const pops = Pops instanceof Uint8Array ? Tombstones.decode(Pops) : undefined
   if (pops === undefined) return undefined
-  if (pageBytes === undefined) return { ...noHead, pops, owner }
+  if (pageBytes === undefined) return { ...noHead, pops, tokens, owner }
   const directory = pageBytes instanceof Uint8Array ? Pages.decode(pageBytes) : undefined
-  return directory === undefined ? undefined : { ...directory, pops, owner }
+  return directory === undefined ? undefined : { ...directory, pops, tokens, owner }
 }
 
 /** A page as it is stored. */

@@ -11,17 +11,24 @@
  */
 import { compareUtf8 } from "../Key.ts"
 import { Reader, Writer } from "./bytes.ts"
-import { allocate } from "./slab.ts"
 
 /** One committed batch of pops, which may have consumed nothing (as that of a fence). */
 export interface Pop {
-  /** When the pop was built, ms since epoch on the worker's clock. */
+  /** What counts as the time of the pop, ms since epoch: see `popTime`. */
   readonly atMillis: number
   /** The pop as it is written. */
   readonly bytes: Uint8Array
   /** Where in `bytes` its ids begin. */
   readonly idsFrom: number
 }
+
+/**
+ * The time of a pop: that of the worker, or that of the newest addition it pops, if the emitter's clock is ahead of the
+ * worker's; a late retry of that addition carries the same time. At most one delay ahead, or a clock that is years ahead
+ * would keep its tombstones for years.
+ */
+export const popTime = (nowMillis: number, newestAtMillis: number, delayMillis: number): number =>
+  Math.min(Math.max(nowMillis, newestAtMillis), nowMillis + delayMillis)
 
 /** Makes a pop of ids. */
 export const makePop = (token: string, atMillis: number, ids: Iterable<string>): Pop => {
@@ -42,6 +49,33 @@ const popOf = (token: string, atMillis: number, idBytes: Uint8Array): Pop => {
 
 /** The name of the commit that wrote a pop: how a commit whose response was lost is recognised. */
 export const tokenOf = (pop: Pop): string => new Reader(pop.bytes).id()
+
+/**
+ * Tokens that a head keeps whatever their age: a worker whose clock is ahead erases pops too early, and a batch that
+ * landed must not look lost because of that.
+ */
+const keptTokens = 32
+
+/** The tokens of the newest pops, oldest first, with one more. */
+export const withToken = (tokens: Uint8Array, token: string): Uint8Array => {
+  const reader = new Reader(tokens)
+  const starts: Array<number> = []
+  while (reader.hasMore()) {
+    starts.push(reader.at)
+    reader.skipId()
+  }
+  const writer = new Writer()
+  writer.raw(tokens.subarray(starts[starts.length - keptTokens + 1] ?? 0))
+  writer.id(token)
+  return writer.done()
+}
+
+/** Whether a token is among these. */
+export const hasToken = (tokens: Uint8Array, token: string): boolean => {
+  const reader = new Reader(tokens)
+  while (reader.hasMore()) if (reader.id() === token) return true
+  return false
+}
 
 /** Reads the ids of a pop. */
 export const idReader = ({ bytes, idsFrom }: Pop): Reader => new Reader(bytes, idsFrom)
@@ -140,7 +174,7 @@ export const withoutExpired = (
 
 /** Writes pops as bytes. O(bytes). */
 export const encode = (pops: ReadonlyArray<Pop>): Uint8Array => {
-  const bytes = allocate(encodedSize(pops))
+  const bytes = new Uint8Array(encodedSize(pops))
   bytes[0] = format
   let at = 1
   for (const pop of pops) {

@@ -24,7 +24,6 @@ import {
   EntityChanged,
   InvalidArgument
 } from "../EventboxError.ts"
-import { copyBytes } from "../internal/slab.ts"
 import * as Key from "../Key.ts"
 import { SortedRows } from "./internal/sortedRows.ts"
 
@@ -470,7 +469,7 @@ const copyRecord = (record: Entity.Properties): Entity.Properties => {
 /** A value in the form in which it is read back, sharing nothing that a caller could change. */
 const copyValue = (value: Entity.Value): Entity.Value => {
   if (typeof value !== "object" || value === null) return Entity.canonicalScalar(value)
-  if (value instanceof Uint8Array) return copyBytes(value)
+  if (value instanceof Uint8Array) return value.slice()
   if (Array.isArray(value)) return value.map(copyValue)
   return Entity.isRecord(value) ? copyRecord(value) : Entity.canonicalScalar(value)
 }
