@@ -38,14 +38,13 @@ export const byEffort = <A>(effort: Effort, choices: { readonly [Name in Effort]
 /** Every sample has a database of its own: a query costs the emulator more the more entities of its kind there are. */
 export const freshProject = (): string => `eventbox-bench-${crypto.randomUUID().slice(0, 13)}`
 
-/** A fresh database on an emulator; deletes overlap with what comes next, as they do for users. */
+/** A fresh database on an emulator. */
 export const openEmulator = (host: string): Effect.Effect<Bed> =>
   Effect.sync(() => {
     const rpcs: Rpcs = {}
     const onRpc = (method: string) => addRpc(rpcs, method)
     return {
       layer: GoogleDatastore.layer({ emulatorHost: host, projectId: freshProject(), onRpc }),
-      settle: Effect.void,
       rpcs
     }
   })

@@ -345,7 +345,8 @@ const report = ({ lookups, proof, rows, samples }: BatchesData): string =>
     [
       "to naive, to LUCI's: how many times better this library is; below 1 it is worse.",
       "naive: one interactive transaction per event; its batch is as many of them as the batch has events.",
-      "LUCI's batch: its algorithm and its calls on the plain API; the result comes after the delete, as there."
+      "LUCI's batch: its algorithm and its calls on the plain API; the result comes after the delete, as there. It stands",
+      "for the algorithm, not for LUCI: the Go program makes the same calls 1.8 to 5.6 times as fast."
     ].join("\n"),
     reportProof(proof)
   ].join("\n\n")

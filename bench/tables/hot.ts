@@ -289,7 +289,7 @@ const report = ({ events, luciEvents, maxEvents, proof, rows, samples, senders: 
       `LUCI's batch: ${
         formatNumber(luciEvents)
       } events; its transactions lock what they read, and the emulator lets them wait for`,
-      "each other for seconds."
+      "each other for seconds. It stands for the algorithm, not for LUCI's Go program, which is faster."
     ].join("\n"),
     reportProof(proof)
   ].join("\n\n")

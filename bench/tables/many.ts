@@ -182,9 +182,8 @@ const report = ({ eventsEach: each, proof, rows, samples }: ManyData): string =>
       ])
     ),
     [
-      `${each} events for each recipient, emitted before; measured are the batches and all deletes.`,
-      "Of the commits one lands the batch and one deletes the events. Lookups of recipients that are processed at the same",
-      "time are merged. `drain` looks once more, and so ends with a listing that finds nothing."
+      `${each} events for each recipient, emitted before; measured are the batches. Lookups of recipients`,
+      "that are processed at the same time are merged. `drain` looks once more, and so ends with a listing that finds nothing."
     ].join("\n"),
     reportProof(proof)
   ].join("\n\n")

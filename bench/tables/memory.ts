@@ -20,7 +20,7 @@ import { byEffort, type Setting, type Table } from "../setting.ts"
 import { formatNumber, formatRatio, formatSpread, formatTable, reportProof } from "../table.ts"
 import { direct } from "../workloads/direct.ts"
 import { type Bed, mailbox, type Size } from "../workloads/mailbox.ts"
-import { makeStoreAlone, settleIn } from "../workloads/storeAlone.ts"
+import { makeStoreAlone } from "../workloads/storeAlone.ts"
 
 /** How much to measure. */
 export interface MemoryEffort {
@@ -74,8 +74,7 @@ export interface MemoryData {
 }
 
 const openMemory: Effect.Effect<Bed> = Effect.map(InMemory.makeStore, (store) => ({
-  layer: Datastore.layer(Effect.succeed(store.backend)),
-  settle: settleIn(store)
+  layer: Datastore.layer(Effect.succeed(store.backend))
 }))
 
 /** How one sample of a batch size is cut up. */
@@ -150,7 +149,7 @@ const report = ({ counts, direct: single, proof, rows, samples }: MemoryData): s
         `A batch of 1: ${formatSpread(batchMicros)} us CPU to process.`
       ),
       "us CPU: user and system time of this whole process: library, in-memory store, JSON and schemas of events and",
-      "state, the deletes, garbage collection. Of that, the store alone takes what is printed under `store alone`.",
+      "state, garbage collection. Of that, the store alone takes what is printed under `store alone`.",
       "one by one: one `withTransaction` per event on the same entity, without a mailbox; the ratio is that of us CPU."
     ].join("\n"),
     reportCounts(counts),
@@ -160,7 +159,7 @@ const report = ({ counts, direct: single, proof, rows, samples }: MemoryData): s
 const reportCounts = (counts: ReadonlyArray<BatchCounts>): string =>
   [
     formatTable(
-      ["EVENTS", "emit", "query", "lookup", "commit", "round trips", "later deletes", "reads", "writes", "deletes"],
+      ["EVENTS", "emit", "query", "lookup", "commit", "round trips", "reads", "writes", "deletes"],
       counts.map((count) => [
         formatNumber(count.batchSize),
         ...[
@@ -169,7 +168,6 @@ const reportCounts = (counts: ReadonlyArray<BatchCounts>): string =>
           count.lookups,
           count.commits,
           count.rounds,
-          count.deleteCommits,
           count.reads,
           count.writes + count.unwrittenExpectations,
           count.deletes
@@ -178,7 +176,7 @@ const reportCounts = (counts: ReadonlyArray<BatchCounts>): string =>
     ),
     [
       "Operations and bill of emitting and processing one batch, counted at the backend; query, lookup, commit and round",
-      "trips: before the result of the batch; later deletes: commits in the background."
+      "trips: of the batch."
     ].join("\n")
   ].join("\n\n")
 

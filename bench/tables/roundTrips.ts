@@ -2,9 +2,8 @@
  * How many round trips a batch takes on the clock, not in theory: with a delay on the way to the emulator, and with the
  * same batches without it, so that the emulator's own time can be told apart.
  */
-import { Effect, Exit, Layer, Scope } from "effect"
+import { Effect, type Scope } from "effect"
 import { type Backend, Datastore, Entity, Eventbox, Key } from "effect-eventbox"
-import { Recorder } from "effect-eventbox/testing"
 import { mark, type Proof, since, type Spread, spreadOf } from "../measure.ts"
 import { makeNetwork } from "../network.ts"
 import { byEffort, openEmulator, type Setting, type Table } from "../setting.ts"
@@ -31,18 +30,6 @@ export interface RoundTripsRow {
   readonly slowMillis: Spread
 }
 
-/** How a series of batches went together. */
-export interface OverlapData {
-  readonly batches: number
-  readonly batchSize: number
-  /** `drain` of all, with the delay. */
-  readonly drainMillis: number
-  /** The same batches, each begun only when the deletes of the one before were done. */
-  readonly oneByOneMillis: number
-  /** Background deletes that were under way while the next batch listed. */
-  readonly overlapping: number
-}
-
 /** What was measured. */
 export interface RoundTripsData {
   readonly rows: ReadonlyArray<RoundTripsRow>
@@ -51,7 +38,6 @@ export interface RoundTripsData {
   /** One lookup of one key, with and without the delay. */
   readonly lookupMillis: Spread
   readonly lookupWithoutMillis: Spread
-  readonly overlap: OverlapData
   readonly proof: Proof
 }
 
@@ -80,10 +66,7 @@ const measure = (setting: Setting): Effect.Effect<RoundTripsData, unknown, Scope
       proof.count += series.total.count
       proof.sum += series.total.sum
     }
-    const batches = byEffort(setting.effort, { smoke: 3, ordinary: 20, full: 50 })
-    yield* network.delay(delayMillis)
-    const overlap = yield* measureOverlap(network.host, batches)
-    return { rows, warmUp, lookupMillis: lookups.with, lookupWithoutMillis: lookups.without, overlap, proof }
+    return { rows, warmUp, lookupMillis: lookups.with, lookupWithoutMillis: lookups.without, proof }
   })
 
 /** A single lookup of one key. */
@@ -125,7 +108,7 @@ const measureSeries = (network: Network, batchSize: number, { count, slow, warmU
         for (let left = rounds; left > 0; left -= perDatabase) {
           const times = Math.min(left, perDatabase)
           const part = (at: Place) =>
-            Effect.andThen(bare.prepare, Effect.replicateEffect(round(at), times, { discard: true }))
+            Effect.replicateEffect(Effect.andThen(bare.prepare, round(at)), times, { discard: true })
           total = addTotal(total, yield* inDatabase(network, batchSize, part))
         }
       })
@@ -168,7 +151,7 @@ const inDatabase = (network: Network, batchSize: number, work: (at: Place) => Ef
       emitted += batchSize
       return Eventbox.emitAll(Counter, recipient, ticks(from, batchSize))
     })
-    const process = Eventbox.processBatch(Counter, recipient, { maxEvents: batchSize })
+    const process = Eventbox.processBatch(Counter, recipient)
     const batch = Effect.asVoid(Effect.andThen(emit, process))
     const whole = Effect.gen(function*() {
       // The first batch connects, and finds no tombstones.
@@ -180,8 +163,6 @@ const inDatabase = (network: Network, batchSize: number, work: (at: Place) => Ef
             yield* network.delay(delay)
             yield* emit
             into.batch.push(yield* timed(process))
-            // The deletes of this batch are not to be seen in the time of the lookup.
-            yield* Effect.sleep(3 * delay + 20)
             into.lookup.push(yield* timed(look))
           })
       })
@@ -209,69 +190,15 @@ const bareRpcs = (batchSize: number) => {
     prepare: Effect.flatMap(Datastore.Datastore, ({ backend }) => backend.commit({ mutations: items, expected: [] })),
     run: Effect.flatMap(Datastore.Datastore, ({ backend }) =>
       Effect.gen(function*() {
-        const [, expected] = yield* Effect.all([
+        const [{ results }, expected] = yield* Effect.all([
           backend.query({ kind: "BenchBareItem", ancestor: parent, limit: batchSize }),
           backend.lookup(keys)
         ], { concurrency: "unbounded" })
-        yield* backend.commit({ mutations: [write(keys[0]!, 60), write(keys[1]!, 20 * batchSize)], expected })
+        const found = results.map(({ key }): Backend.Mutation => ({ _tag: "Delete", key }))
+        const mutations = [write(keys[0]!, 60), write(keys[1]!, 20 * batchSize), ...found]
+        yield* backend.commit({ mutations, expected: [...expected, ...results] })
       }))
   }
-}
-
-/** The same backlog drained at once, and batch by batch with a wait for the deletes of each. */
-const measureOverlap = (host: string, batches: number): Effect.Effect<OverlapData, unknown> =>
-  Effect.gen(function*() {
-    const batchSize = 10
-    const recipient = Counter.recipient("drained")
-    const events = ticks(0, batches * batchSize)
-    const fresh = Effect.map(openEmulator(host), ({ layer }) => Recorder.layer.pipe(Layer.provide(layer)))
-    const drained = Effect.gen(function*() {
-      const recorder = yield* Recorder.Recorder
-      yield* Eventbox.emitAll(Counter, recipient, events)
-      yield* recorder.reset
-      const begin = mark()
-      yield* Eventbox.drain(Counter, recipient, { maxEvents: batchSize })
-      const drainMillis = since(begin).wallMicros / 1_000
-      const { operations } = yield* recorder.report
-      return { drainMillis, overlapping: countOverlaps(operations) }
-    })
-    const { drainMillis, overlapping } = yield* Effect.provide(drained, [yield* fresh, Counter.layer])
-    const alone = Effect.gen(function*() {
-      const { layer } = yield* openEmulator(host)
-      const emitted = Eventbox.emitAll(Counter, recipient, events)
-      yield* Effect.provide(emitted, [layer, Counter.layer])
-      let millis = 0
-      const batch = Eventbox.processBatch(Counter, recipient, { maxEvents: batchSize })
-      for (let index = 0; index <= batches; index++) millis += yield* timeWithDeletes(layer, batch)
-      return millis
-    })
-    return { batches, batchSize, drainMillis, oneByOneMillis: yield* alone, overlapping }
-  })
-
-/** How long an effect takes with all its background work, on a connection of its own that is open before. */
-const timeWithDeletes = <A, E, E2>(
-  layer: Layer.Layer<Datastore.Datastore, E2>,
-  effect: Effect.Effect<A, E, Counter | Datastore.Datastore>
-): Effect.Effect<number, unknown> =>
-  Effect.gen(function*() {
-    const scope = yield* Scope.make()
-    const context = yield* Scope.provide(Layer.build(Layer.merge(Layer.fresh(layer), Counter.layer)), scope)
-    yield* Effect.provideContext(look, context)
-    const begin = mark()
-    yield* Effect.provideContext(effect, context)
-    // Closing waits for the deletes.
-    yield* Scope.close(scope, Exit.void)
-    return since(begin).wallMicros / 1_000
-  })
-
-const isDelete = ({ call }: Recorder.Operation): boolean =>
-  call.operation === "commit" && call.request.mutations.every(({ _tag }) => _tag === "Delete")
-
-const countOverlaps = (operations: ReadonlyArray<Recorder.Operation>): number => {
-  const queries = operations.filter(({ call }) => call.operation === "query")
-  return operations.filter(isDelete).filter(({ end, start }) =>
-    queries.some((query) => query.start > start && query.start < end)
-  ).length
 }
 
 const roundTrip = 2 * delayMillis
@@ -279,7 +206,7 @@ const roundTrip = 2 * delayMillis
 const trips = (millis: number, delay: number): string => (millis / (2 * delay)).toFixed(2)
 
 const report = (data: RoundTripsData): string => {
-  const { lookupMillis, lookupWithoutMillis, overlap, proof, rows, warmUp } = data
+  const { lookupMillis, lookupWithoutMillis, proof, rows, warmUp } = data
   return [
     formatTable(
       [
@@ -323,21 +250,9 @@ const report = (data: RoundTripsData): string => {
       `There is a fresh database every ${perDatabase} batches, since queries slow the emulator down with every entity that was ever`,
       "there: so the tombstones stay few (see `minutes` for more of them). The first batch in each is left out."
     ].join("\n"),
-    reportOverlap(overlap),
     reportProof(proof)
   ].join("\n\n")
 }
-
-const reportOverlap = ({ batches, batchSize, drainMillis, oneByOneMillis, overlapping }: OverlapData): string =>
-  [
-    `drain of ${batches} batches of ${batchSize}: ${
-      formatNumber(drainMillis)
-    } ms; the same batches, each waiting for its deletes:`,
-    `${formatNumber(oneByOneMillis)} ms (x ${
-      formatNumber(oneByOneMillis / drainMillis)
-    }). In the drain ${overlapping} deletes were`,
-    "under way when the next batch sent its query."
-  ].join("\n")
 
 const losses = ({ rows }: RoundTripsData): ReadonlyArray<string> =>
   rows.filter(({ millis }) => millis.median / roundTrip > 2.3).map(({ batchSize, millis, rpcsMillis }) =>

@@ -31,8 +31,7 @@ export const makeStoreAlone = (size: Size): Effect.Effect<Effect.Effect<Sample>>
   Effect.gen(function*() {
     const calls: Array<Replay> = []
     const open = Effect.map(InMemory.makeStore, (store) => ({
-      layer: Datastore.layer(Effect.succeed(recording(store.backend, calls))),
-      settle: settleIn(store)
+      layer: Datastore.layer(Effect.succeed(recording(store.backend, calls)))
     }))
     yield* Effect.orDie(mailbox(open, size))
     const { batchSize, batches, recipients } = size
@@ -47,11 +46,4 @@ export const makeStoreAlone = (size: Size): Effect.Effect<Effect.Effect<Sample>>
       )
       return { events: recipients * batches * batchSize, batches: recipients * batches, total, all }
     })
-  })
-
-/** Gives background work its turns until every consumed event is deleted: no item is left. Pages may well be. */
-export const settleIn = ({ backend }: InMemory.Store): Effect.Effect<void> =>
-  Effect.gen(function*() {
-    const item = Effect.orDie(backend.query({ kind: "dsset.Item", limit: 1, keysOnly: true }))
-    while ((yield* item).results.length > 0) yield* Effect.yieldNow
   })
