@@ -214,7 +214,7 @@ describe.skipIf(isMissing)("bench on the emulator", () => {
         }
         assert.strictEqual(data.proof.samples, 5 * 2 + 5)
         assert.include(batches.report(data), "BATCHES OF 10")
-        assert.include(batches.losses!(data).join("\n"), "batches of 1, RPCs per batch: 5, naive 3")
+        assert.include(batches.losses!(data).join("\n"), "batches of 1, RPCs per batch: 4, naive 3")
         assert.include(drawFigure("costs", plotBatches(data)), "this library")
       }),
     120_000
