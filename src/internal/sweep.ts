@@ -9,6 +9,7 @@
  * say in who is offered.
  */
 import type { Version } from "../Backend.ts"
+import { utf8Bytes } from "../Key.ts"
 
 /** One sweep, between two listings. */
 export interface Sweep {
@@ -43,9 +44,7 @@ const minListings = 4
 /** Listings of a set that was never popped, after which a sweep takes what it has seen for what there was. */
 const maxUnknown = 20
 
-/**
- * The greatest character: no id that Datastore orders by it comes after a prefix and this one, but for its own kind.
- */
+/** The greatest character: what begins with a prefix comes before that prefix and this one. */
 const greatest = "\u{10FFFF}"
 
 const none = BigInt(0)
@@ -84,8 +83,15 @@ const commonLength = (self: string, that: string): number => {
   return length
 }
 
-/** The first characters; half a surrogate pair is left out. */
+/** The first characters, with room for one more; half a surrogate pair is left out. */
 const prefixOf = (id: string, length: number): string => {
-  const prefix = id.slice(0, length)
+  const prefix = id.slice(
+    0,
+    utf8Bytes(id) > maxIdBytes - greatestBytes ? Math.min(length, id.length - greatestBytes) : length
+  )
   return prefix.isWellFormed() ? prefix : prefix.slice(0, -1)
 }
+
+/** Source: Datastore limits, "Maximum size of a key name". */
+const maxIdBytes = 1_500
+const greatestBytes = 4
