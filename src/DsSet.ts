@@ -329,11 +329,20 @@ export const list = (
 export interface ListOptions {
   readonly maxItems: number
   readonly maxBytes?: number | undefined
-  /** Where this series of listings stands, instead of what the process remembers; it does not wrap around. @internal */
+  /** Where this series of listings stands, see {@link cursorOf}; it does not wrap around. @internal */
   readonly cursor?: Cursor | undefined
   /** The part of the key range to list, once, whatever any sweep is at. @internal */
   readonly range?: Tombstones.Range | undefined
 }
+
+/**
+ * A series of listings that begins where the process stands and takes its position along, but goes its own way when
+ * others list meanwhile.
+ *
+ * @internal
+ */
+export const cursorOf = (set: DsSet): Effect.Effect<Cursor, never, Datastore> =>
+  Effect.map(Datastore, (datastore) => ({ sweep: recall(datastore, set.parent).sweep }))
 
 /**
  * Lists all items, however many they are; for inspection.
@@ -438,9 +447,12 @@ const listOnce = Effect.fnUntraced(function*(
     ? begin(sweep?.seen ?? BigInt(0), head!.version)
     : sweep
   const after = advance(before, { items: versionsOf(seen), head: head!.version, reachedEnd })
-  const move = (from: Sweep | undefined, to: Sweep | undefined) => moveSweep(datastore, parent, cursor, from, to)
   // A sweep of one listing leaves nothing to remember.
-  const next = after.after === undefined && after.listings === 1 && cursor === undefined ? undefined : after
+  const next = after.after === undefined && after.listings === 1 ? undefined : after
+  const move = (from: Sweep | undefined, to: Sweep | undefined) => {
+    if (cursor !== undefined && cursor.sweep === from) cursor.sweep = to
+    moveSweep(datastore, parent, from, to)
+  }
   move(sweep, next)
   return {
     ...listing,
@@ -450,22 +462,17 @@ const listOnce = Effect.fnUntraced(function*(
   }
 })
 
-/** Moves a sweep on, or back, unless another listing has moved it. */
+/** Moves the position of the process on, or back, unless another listing has moved it. */
 const moveSweep = (
   datastore: Datastore["Service"],
   parent: Key,
-  cursor: Cursor | undefined,
   from: Sweep | undefined,
   to: Sweep | undefined
 ): void => {
-  if (from === to) return
-  if (cursor !== undefined) {
-    if (cursor.sweep === from) cursor.sweep = to
-  } else if (recall(datastore, parent).sweep === from) {
-    remember(datastore, parent, (memory) => {
-      memory.sweep = to
-    })
-  }
+  if (from === to || recall(datastore, parent).sweep !== from) return
+  remember(datastore, parent, (memory) => {
+    memory.sweep = to
+  })
 }
 
 /**

@@ -315,10 +315,9 @@ export const drain = <Self, S, A, E>(
   options?: ProcessOptions<NoInfer<E>>
 ): Effect.Effect<Summary<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
   Effect.gen(function*() {
-    // An own position, so that other listings of this process do not disturb the pass.
-    const cursor: Cursor = { sweep: undefined }
+    const cursor = yield* DsSet.cursorOf(DsSet.make({ parent: recipient.key }))
     let total: Summary<E> = emptySummary
-    let idle = true
+    let idle = isAtStart(cursor)
     while (true) {
       if (isAtStart(cursor)) idle = true
       const { reachedEnd, ...summary } = yield* cycle(box, recipient, options, cursor)

@@ -17,6 +17,8 @@ export interface Sweep {
   readonly after: string | undefined
   /** Listings so far. */
   readonly listings: number
+  /** Of these, the last ones that held nothing but arrivals. */
+  readonly arrivals: number
   /** The newest version that had been seen when the sweep began; `undefined` when none had. */
   readonly known: Version | undefined
   /** The newest version seen until now. */
@@ -38,8 +40,11 @@ export interface Seen {
   readonly reachedEnd: boolean
 }
 
-/** Listings of a sweep before its first leap: a leap at the end of all items costs a query that finds nothing. */
-const minListings = 4
+/**
+ * Listings of arrivals alone, one after the other, before a leap: there may be one by chance, where arrivals are spread
+ * over what waits; and a leap at the end of all items costs a query that finds nothing.
+ */
+const minArrivals = 3
 
 /** Listings of a set that was never popped, after which a sweep takes what it has seen for what there was. */
 const maxUnknown = 20
@@ -52,7 +57,14 @@ const none = BigInt(0)
 /** A sweep that begins, after one that has seen versions up to `seen`. */
 export const begin = (seen: Version, head: Version): Sweep => {
   const newest = head > seen ? head : seen
-  return { after: undefined, listings: 0, known: newest > none ? newest : undefined, seen: newest, leap: undefined }
+  return {
+    after: undefined,
+    listings: 0,
+    arrivals: 0,
+    known: newest > none ? newest : undefined,
+    seen: newest,
+    leap: undefined
+  }
 }
 
 /** Whether a sweep has not begun, or is over. */
@@ -70,11 +82,14 @@ export const advance = (sweep: Sweep, { head, items, reachedEnd }: Seen): Sweep 
   const next = { ...sweep, known, seen, listings: sweep.listings + 1 }
   if (reachedEnd || items.length === 0) return { ...next, after: undefined }
   const last = items[items.length - 1]!.id
-  if (!isArrivals || next.listings < minListings && sweep.leap === undefined) return { ...next, after: last }
+  const arrivals = isArrivals ? sweep.arrivals + 1 : 0
+  if (arrivals < minArrivals || arrivals * items.length < 2 * minArrivals) {
+    return { ...next, arrivals, leap: undefined, after: last }
+  }
   const longest = sweep.leap === undefined ? last.length - 1 : sweep.leap.length - sweep.leap.less
-  const length = Math.min(longest, commonLength(items[0]!.id, last) + 1)
+  const length = Math.min(longest, commonLength(items[0]!.id, last))
   const leap = { length, less: (sweep.leap?.less ?? 0) * 2 || 1 }
-  return { ...next, leap, after: length <= 0 ? undefined : `${prefixOf(last, length)}${greatest}` }
+  return { ...next, arrivals, leap, after: length <= 0 ? undefined : `${prefixOf(last, length)}${greatest}` }
 }
 
 const commonLength = (self: string, that: string): number => {
