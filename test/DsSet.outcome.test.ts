@@ -32,7 +32,7 @@ type Consumed = Effect.Success<ReturnType<typeof consume>>
 
 /** What is there in the end: the state, the visible items, the stored items. */
 const finalState = Effect.gen(function*() {
-  const listing = yield* DsSet.list(set, { maxItems: 100, cursor: { after: undefined } })
+  const listing = yield* DsSet.list(set, { maxItems: 100, cursor: { sweep: undefined } })
   return { state: yield* read(state), items: shown(listing).items, stored: yield* storedItems(set.parent) }
 })
 
