@@ -98,7 +98,10 @@ describe("a listing", () => {
 // P2: whatever happens between the two reads of a listing, its pop expects the head that it saw.
 describe("a pop by another process between the reads of a listing", () => {
   const elsewhere = (what: Effect.Effect<unknown, unknown, Datastore.Datastore>) =>
-    Effect.map(otherProcess, (other) => Effect.asVoid(Effect.provideService(Effect.orDie(what), Datastore.Datastore, other)))
+    Effect.map(
+      otherProcess,
+      (other) => Effect.asVoid(Effect.provideService(Effect.orDie(what), Datastore.Datastore, other))
+    )
   const popAll = Effect.flatMap(list(), (listing) => pop(listing))
 
   it.effect("after that of the head is contention", () =>

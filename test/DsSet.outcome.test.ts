@@ -227,25 +227,53 @@ describe.each([["that was never popped from", false], ["with a head", true]] as 
         assert.deepStrictEqual(yield* finalState, untouched)
       }).pipe(Effect.provide(world)))
 
-    // Tokens are erased with their tombstones: a late look could take a landed commit for a lost one.
-    it.effect("is OutcomeUnknown when the head is read after half of the tombstones delay", () =>
+    // Tokens are erased with their tombstones: late, an absent one could be that of a landed commit.
+    it.effect("is OutcomeUnknown when another token is found after half of the tombstones delay", () =>
       Effect.gen(function*() {
         const { faulty, listing } = yield* setUp
-        yield* loseCommit(faulty, Faulty.responseLost)
-        yield* faulty.inject("lookup", Faulty.delay({ after: "151 seconds" }), { where: readsHead })
+        yield* loseCommit(faulty, Faulty.requestLost)
+        yield* faulty.inject(
+          "lookup",
+          Faulty.around({ before: yield* otherPop(["a"]), after: Effect.sleep("151 seconds") }),
+          {
+            where: readsHead
+          }
+        )
 
         yield* assertOutcomeUnknown(yield* consume(listing))
-
-        assert.strictEqual(yield* read(state), 2)
       }).pipe(Effect.provide(world)))
 
-    it.effect("is found out when the head is read just before that", () =>
+    it.effect("is contention when that is found just before", () =>
+      Effect.gen(function*() {
+        const { faulty, listing } = yield* setUp
+        yield* loseCommit(faulty, Faulty.requestLost)
+        yield* faulty.inject(
+          "lookup",
+          Faulty.around({ before: yield* otherPop(["a"]), after: Effect.sleep("149 seconds") }),
+          {
+            where: readsHead
+          }
+        )
+
+        assert.strictEqual((yield* errorOf(yield* consume(listing)))._tag, "ContentionError")
+      }).pipe(Effect.provide(world)))
+
+    it.effect("is a success when its own token is found, however late", () =>
       Effect.gen(function*() {
         const { faulty, listing } = yield* setUp
         yield* loseCommit(faulty, Faulty.responseLost)
-        yield* faulty.inject("lookup", Faulty.delay({ after: "149 seconds" }), { where: readsHead })
+        yield* faulty.inject("lookup", Faulty.delay({ after: "200 seconds" }), { where: readsHead })
 
         yield* assertLanded(yield* consume(listing))
+      }).pipe(Effect.provide(world)))
+
+    it.effect("is fenced when the head is unchanged, however late that is seen", () =>
+      Effect.gen(function*() {
+        const { faulty, listing } = yield* setUp
+        yield* loseCommit(faulty, Faulty.requestLost)
+        yield* faulty.inject("lookup", Faulty.delay({ after: "200 seconds" }), { where: readsHead })
+
+        yield* assertFenced(yield* consume(listing))
       }).pipe(Effect.provide(world)))
 
     it.effect("is found out although its fiber is interrupted meanwhile", () =>
@@ -270,6 +298,40 @@ describe.each([["that was never popped from", false], ["with a head", true]] as 
       }).pipe(Effect.provide(world)))
   }
 )
+
+describe("a commit that met contention", () => {
+  // It may have been delivered twice, and its token erased since.
+  it.effect("is OutcomeUnknown when another token is found after half of the tombstones delay, else contention", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      for (const [after, tag] of [["149 seconds", "ContentionError"], ["151 seconds", "DatastoreError"]] as const) {
+        yield* add(["a", "b"])
+        const listing = yield* list()
+        const other = yield* otherPop([])
+        yield* faulty.inject("commit", Faulty.around({ before: other, after: Effect.sleep(after) }), {
+          where: writesHead
+        })
+
+        const error = yield* errorOf(yield* consume(listing))
+
+        assert.strictEqual(error._tag, tag)
+        assert.isTrue(error._tag === "ContentionError" || error.reason._tag === "OutcomeUnknown")
+      }
+    }).pipe(Effect.provide(world)))
+
+  it.effect("is contention, however late, when the head is unchanged", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      yield* add(["a"])
+      const listing = yield* list()
+      yield* add(["a"], { value: "new" })
+      yield* faulty.inject("commit", Faulty.delay({ after: "200 seconds" }), { where: writesHead })
+
+      const error = yield* errorOf(yield* consume(listing))
+
+      assert.strictEqual(error._tag === "ContentionError" && error.reason._tag, "EntityChanged")
+    }).pipe(Effect.provide(world)))
+})
 
 describe("a commit without a response", () => {
   const two = DsSet.make({ parent: Key.make("Parent", "two") })

@@ -52,7 +52,9 @@ describe("P2: a popped item dies in the commit", () => {
       const [, report] = yield* recorder.during(pop(listing, ["a", "c"]))
 
       const { expected, mutations } = commitOf(report)
-      const deleted = mutations.filter(({ _tag }) => _tag === "Delete").map((one) => String(one._tag === "Delete" && one.key))
+      const deleted = mutations.filter(({ _tag }) => _tag === "Delete").map((one) =>
+        String(one._tag === "Delete" && one.key)
+      )
       assert.sameMembers(deleted, [itemKey("a"), itemKey("c")].map(String))
       assert.sameMembers(expected.map(({ key }) => String(key)), [headKey, itemKey("a"), itemKey("c")].map(String))
       assert.deepStrictEqual(expected.find(({ key }) => key.id === "a"), listing.snapshots.get("a"))
@@ -131,7 +133,9 @@ describe("a race that was lost to items alone makes the next listing patient", (
       yield* add(["hot", "a", "b"])
       let times = 0
       const again = yield* elsewhere(Effect.suspend(() => add(["hot"], { value: `${times++}` })))
-      for (let n = 0; n < 5; n++) yield* faulty.inject("commit", Faulty.around({ before: again }), { where: writesHead })
+      for (let n = 0; n < 5; n++) {
+        yield* faulty.inject("commit", Faulty.around({ before: again }), { where: writesHead })
+      }
 
       const first = yield* Effect.flip(popAll)
       const second = yield* popAll
@@ -259,7 +263,8 @@ describe("after a lost race", () => {
       })))
 
       assert.deepStrictEqual(
-        error._tag === "ContentionError" && error.reason._tag === "EntityChanged" && error.reason.keys.map(String).toSorted(),
+        error._tag === "ContentionError" && error.reason._tag === "EntityChanged" &&
+          error.reason.keys.map(String).toSorted(),
         ["K,1", String(headKey)]
       )
     }).pipe(Effect.provide(world)))
@@ -322,7 +327,9 @@ describe("after a lost race", () => {
       const [, { operations }] = yield* recorder.during(Effect.flip(pop(listing)))
 
       assert.deepStrictEqual(
-        operations.map(({ call }) => [call.operation, call.operation === "lookup" ? Recorder.keysOf(call).map(String) : []]),
+        operations.map((
+          { call }
+        ) => [call.operation, call.operation === "lookup" ? Recorder.keysOf(call).map(String) : []]),
         [["commit", []], ["lookup", [String(headKey)]]]
       )
     }).pipe(Effect.provide(world)))
@@ -345,7 +352,9 @@ describe("after a lost race", () => {
 describe("B9: a transaction does not add an id that it pops", () => {
   const message = "DsSet: the transaction that pops Parent,\"parent\"/dsset.Item,\"a\" adds the same id: it would be " +
     "swallowed as a repetition. Add another id, or leave the item where it is."
-  const popping = (body: (op: DsSet.PopOp) => Effect.Effect<unknown, unknown, Datastore.Datastore | Transaction.Transaction>) =>
+  const popping = (
+    body: (op: DsSet.PopOp) => Effect.Effect<unknown, unknown, Datastore.Datastore | Transaction.Transaction>
+  ) =>
     Effect.gen(function*() {
       yield* add(["a", "b"])
       const listing = yield* list()

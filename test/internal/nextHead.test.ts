@@ -20,7 +20,11 @@ const bytesOf = (head: Head) => encodedSize(head.pops) + head.bytes.length + hea
 
 /** Pops of so many UUIDv7 of their time, made by changing the times in the bytes of one: there are millions of ids. */
 const popsOf = (ids: number) => {
-  const template = makePop(uuid(startMillis, 0), startMillis, Array.from({ length: ids }, (_, n) => uuid(startMillis, n)))
+  const template = makePop(
+    uuid(startMillis, 0),
+    startMillis,
+    Array.from({ length: ids }, (_, n) => uuid(startMillis, n))
+  )
   const stamp = (bytes: Uint8Array, from: number, millis: number) => {
     for (let at = from + 5, rest = millis; at >= from; at--, rest = Math.floor(rest / 256)) bytes[at] = rest % 256
   }
