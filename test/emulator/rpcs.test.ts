@@ -134,6 +134,20 @@ onEmulator("RPCs", (it) => {
       assert.deepStrictEqual(processed.total, { ...onlyBatch, RunQuery: 2 })
       assert.deepStrictEqual(yield* storedIds(recipient.key), [])
     }))
+  // In all they are more than the 4 MiB that the emulator takes in one commit.
+  it.effect("1,300 events with ids of 1,500 bytes are listed and consumed by a few batches", () =>
+    Effect.gen(function*() {
+      const recipient = Sum.recipient("long ids")
+      const ids = upTo(1_300).map((n) => `${n}`.padEnd(1_500, "x"))
+      yield* counted(Eventbox.emitAll(Sum, recipient, ids.map(() => 1), { id: (_, n) => ids[n]! }))
+      const batch = Eventbox.processBatch(Sum, recipient, { maxEvents: 2_000 })
+
+      const { value } = yield* counted(Effect.forEach(upTo(4), () => batch))
+
+      const consumed = value.map((one) => one.consumed)
+      assert.strictEqual(consumed.reduce((sum, one) => sum + one, 0), 1_300)
+      assert.deepStrictEqual(yield* storedIds(recipient.key), [])
+    }))
 }, { projectId })
 
 onEmulator("round trips", (it) => {
