@@ -67,7 +67,8 @@ const idsBy: Record<string, Load["nextId"]> = {
   "that callers count, without zeros": (n) => Effect.succeed(`order-${n}`),
   "at random": () => Effect.map(Random.nextIntBetween(0, 2 ** 40), (n) => `order-${n.toString(36)}`),
   "in descending order": (n) => Effect.succeed(`order-${String(999_999_999 - n)}`),
-  "just ahead of the position": (n, last) => Effect.succeed(last.length > 1_400 ? `x${n}` : `${last}.${String(n).padStart(9, "0")}`)
+  "just ahead of the position": (n, last) =>
+    Effect.succeed(last.length > 1_400 ? `x${n}` : `${last}.${String(n).padStart(9, "0")}`)
 }
 
 /** Before and behind all others. */
@@ -133,7 +134,11 @@ describe("the position of a set", () => {
       ])
 
       assert.strictEqual(yield* items, "ab")
-      assert.deepStrictEqual(yield* Effect.replicateEffect(own, 3), [["ab", false, true], ["cd", false, true], ["e", true, true]])
+      assert.deepStrictEqual(yield* Effect.replicateEffect(own, 3), [["ab", false, true], ["cd", false, true], [
+        "e",
+        true,
+        true
+      ]])
       assert.strictEqual(yield* items, "cd")
       assert.deepStrictEqual(yield* own, ["ab", false, true], "the next sweep")
     }).pipe(Effect.provide(InMemory.layer)))

@@ -296,6 +296,27 @@ describe("E4: a page is deleted", () => {
     }).pipe(withMinute, Effect.provideService(MaxHeadBytes, 8_000), Effect.provide(world)))
 })
 
+describe("expired pages", () => {
+  // Each of 60 pages has an id that waits again, so that it cannot go: the listing looks into 20 of them.
+  it.effect("do not pile up behind others that cannot go yet", () =>
+    Effect.gen(function*() {
+      const ids = Array.from({ length: 60 }, (_, n) => [`waits-${n}`, `b-${n}`] as const)
+      for (const both of ids) yield* consume(...both)
+      yield* TestClock.adjust("61 seconds")
+      yield* add(ids.map(([waits]) => waits))
+      const counts: Array<number> = []
+      for (let n = 0; n < 60; n++) {
+        yield* add([`c-${n}`])
+        yield* pop(yield* list(), [`c-${n}`])
+        yield* TestClock.adjust("61 seconds")
+        counts.push(Object.keys(yield* storedPages).length)
+      }
+
+      // Those that live, those that cannot go, and what a round of looking leaves.
+      assert.isAtMost(Math.max(...counts.slice(30)), 60 + 2 * 4)
+    }).pipe(withMinute, inPages, Effect.provide(world)))
+})
+
 describe("a page that is not what the head said", () => {
   // The head has changed since it was read: another pop has deleted the page.
   it.effect("makes the listing begin again, and then see the truth", () =>

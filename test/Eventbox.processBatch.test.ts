@@ -655,6 +655,20 @@ describe("misuse of a batch", () => {
       )
     }).pipe(Effect.provide(world)))
 
+  it.effect("a side effect that emits the id of an event that is consumed dies, naming it, and nothing is consumed", () =>
+    Effect.gen(function*() {
+      yield* Eventbox.emit(Journal, journal, "1", { id: "tick" })
+      const again = (value: string) => Eventbox.emit(Journal, journal, value, { id: "tick" })
+
+      const message = yield* defectOf(batch.pipe(withJournal((events, state) => ({
+        transitions: [{ ...consumeAll(events, state).transitions[0]!, sideEffect: again("2") }]
+      }))))
+
+      assert.include(message, "the transaction that pops Journal,\"one\"/dsset.Item,\"tick\" adds the same id")
+      assert.deepStrictEqual(yield* pending(), ["1"])
+      assert.isUndefined(yield* saved())
+    }).pipe(Effect.provide(world)))
+
   it.effect("an event that is consumed and declared garbage dies, naming it, and is not deleted", () =>
     Effect.gen(function*() {
       const message = yield* withDecision((events) => ({

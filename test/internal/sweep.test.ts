@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { advance, begin, isAtStart, type Sweep } from "../../src/internal/sweep.ts"
 import { checkId } from "../../src/internal/stored.ts"
+import { advance, begin, isAtStart, type Sweep } from "../../src/internal/sweep.ts"
 import { compareUtf8 } from "../../src/Key.ts"
 
 const version = (n: number) => BigInt(n)
@@ -15,7 +15,8 @@ const newer = (...ids: ReadonlyArray<string>) => items(20, ...ids)
 const after = (sweep: Sweep, ...listings: ReadonlyArray<ReturnType<typeof items>>): Sweep =>
   listings.reduce((before, seen) => advance(before, { items: seen, head: version(10), reachedEnd: false }), sweep)
 
-const arrivals = (from: number, count = 4) => Array.from({ length: count }, (_, n) => newer(`id-${from + n}`, `id-${from + n}x`))
+const arrivals = (from: number, count = 4) =>
+  Array.from({ length: count }, (_, n) => newer(`id-${from + n}`, `id-${from + n}x`))
 
 describe("a sweep", () => {
   it("begins with the newest version that was seen, of the head or of an item, as what it knows", () => {
