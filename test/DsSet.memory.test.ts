@@ -4,7 +4,7 @@ import type { Backend } from "../src/Backend.ts"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
 import { DatastoreError, Unavailable } from "../src/EventboxError.ts"
-import { setCount } from "../src/internal/setMemory.ts"
+import { recall, remember, setCount } from "../src/internal/setMemory.ts"
 import * as Key from "../src/Key.ts"
 import * as InMemory from "../src/layers/InMemory.ts"
 import { pop } from "./utils/boxSet.ts"
@@ -108,16 +108,23 @@ describe("nothing is remembered of a set", () => {
 })
 
 describe("a process that meets many sets", () => {
-  it.effect("remembers the positions of 10,000 at most", () =>
+  it.effect("remembers 10,000 of them at most, those that it listed last", () =>
     Effect.gen(function*() {
       const { datastore } = yield* makeWorld
+      for (let n = 0; n < 9_990; n++) {
+        remember(datastore, Key.make("Parent", `old ${n}`), (memory) => {
+          memory.isPatient = true
+        })
+      }
       yield* Effect.gen(function*() {
-        for (let n = 0; n < 10_100; n++) {
+        for (let n = 0; n < 20; n++) {
           yield* addTo(setOf(n), "a", "b")
           yield* list(setOf(n), 1)
         }
       }).pipe(Effect.provideService(Datastore.Datastore, datastore))
 
       assert.strictEqual(setCount(datastore), 10_000)
+      assert.isFalse(recall(datastore, Key.make("Parent", "old 0")).isPatient)
+      assert.strictEqual(recall(datastore, setOf(0).parent).sweep?.after, "a")
     }))
 })
