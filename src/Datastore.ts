@@ -41,7 +41,7 @@ import {
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import { inSpan } from "./internal/span.ts"
-import { isKey, type Key } from "./Key.ts"
+import { isKey, type Key, sizeBytes as keyBytes } from "./Key.ts"
 import * as Transaction from "./Transaction.ts"
 
 /**
@@ -432,7 +432,7 @@ const afterAbort = Schedule.exponential("20 millis").pipe(Schedule.jittered, Sch
  * @internal
  */
 export const mutationBytes = (mutation: Mutation): number =>
-  mutation._tag === "Delete" ? 64 + mutation.key.toString().length : Entity.sizeBytes(mutation.entity)
+  mutation._tag === "Delete" ? 64 + keyBytes(mutation.key) : Entity.sizeBytes(mutation.entity)
 
 /** Splits an array into parts of at most `size`. */
 const chunksOf = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> => {

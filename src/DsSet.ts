@@ -26,7 +26,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
-import { Datastore, forEachChunk, put, sameSnapshot, sendBlind, snapshots as readSnapshots } from "./Datastore.ts"
+import { Datastore, forEachChunk, put, sameSnapshot, sendBlind } from "./Datastore.ts"
 import * as Entity from "./Entity.ts"
 import {
   ContentionError,
@@ -430,23 +430,24 @@ const listOnce = Effect.fnUntraced(function*(
   const range = options.range ?? { after: sweep?.after, upTo: undefined }
   const where = { datastore, parent, range, room: options.room }
   const { isPatient } = memory
-  const readHeads = readSnapshots([headKey(parent)])
-  const [first, [head]] = isPatient
-    ? yield* Effect.flatMap(readHeads, (heads) => Effect.map(readPage(where), (page) => [page, heads] as const))
-    : yield* Effect.all([readPage(where), readHeads], { concurrency: "unbounded" })
-  const tombstones = yield* decodeHead(head!)
+  // Not by what the fiber remembers of its reads: an old head would be contention for ever.
+  const lookUpHead = Effect.map(datastore.lookup([headKey(parent)]), ([looked]) => looked!.snapshots[0]!)
+  const [first, head] = isPatient
+    ? yield* Effect.flatMap(lookUpHead, (read) => Effect.map(readPage(where), (page) => [page, read] as const))
+    : yield* Effect.all([readPage(where), lookUpHead], { concurrency: "unbounded" })
+  const tombstones = yield* decodeHead(head)
   forgetDead(datastore, parent, tombstones)
   const wraps = options.range === undefined && cursor === undefined
   const seen = yield* collect({ ...where, ...options, range, wraps, tombstones }, first)
   const { hasWrapped, hidden, reachedEnd, ...rest } = seen
   const garbage = { set, ids: hidden.map(({ key }) => String(key.id)), snapshots: hidden }
-  const listing = { ...rest, set, garbage, head: head!, tombstones, isPatient, expiredBefore: options.expiredBefore }
+  const listing = { ...rest, set, garbage, head, tombstones, isPatient, expiredBefore: options.expiredBefore }
   if (options.range !== undefined) return { ...listing, reachedEnd, truncated: !reachedEnd, rewind: () => {} }
   // Behind the last sweep, or in one that goes on.
   const before = sweep === undefined || sweep.after === undefined || hasWrapped
-    ? begin(sweep?.seen ?? BigInt(0), head!.version)
+    ? begin(sweep?.seen ?? BigInt(0), head.version)
     : sweep
-  const after = advance(before, { items: versionsOf(seen), head: head!.version, reachedEnd })
+  const after = advance(before, { items: versionsOf(seen), head: head.version, reachedEnd })
   // A sweep of one listing leaves nothing to remember.
   const next = after.after === undefined && after.listings === 1 ? undefined : after
   const move = (from: Sweep | undefined, to: Sweep | undefined) => {

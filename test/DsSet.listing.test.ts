@@ -1,46 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
-import type { Backend } from "../src/Backend.ts"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
-import { setMemory } from "../src/internal/setMemory.ts"
+import { recall, setCount } from "../src/internal/setMemory.ts"
 import { idsOf } from "../src/internal/tombstones.ts"
 import * as Key from "../src/Key.ts"
-import * as InMemory from "../src/layers/InMemory.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
-import { add, list, pop, set, shown, withMinute } from "./utils/boxSet.ts"
-import {
-  inTime,
-  isAboutItems,
-  makeGate,
-  operationsOf,
-  otherProcess,
-  settle,
-  storedItems,
-  world
-} from "./utils/boxWorld.ts"
+import { add, list, pop, popAndRepeat, set, shown, withMinute } from "./utils/boxSet.ts"
+import { inTime, operationsOf, otherProcess, settle, storedItems, world } from "./utils/boxWorld.ts"
 
 const value = new Uint8Array(1)
 
-/** Items that were popped and are still stored: garbage of the next listing. */
-const makeGarbage = (ids: ReadonlyArray<string>) =>
-  Effect.gen(function*() {
-    yield* add(ids, { atMillis: 0 })
-    yield* pop(yield* DsSet.list(set, { maxItems: 1_000, cursor: { after: undefined } }), ids)
-    yield* settle
-    yield* add(ids, { atMillis: 0 })
-  })
+/** Items that were popped and added again: garbage of the next listing. */
+const makeGarbage = (ids: ReadonlyArray<string>) => Effect.andThen(add(ids, { atMillis: 0 }), popAndRepeat(ids))
 
 const queries = (report: Recorder.Report) => operationsOf(report).filter((name) => name === "query").length
-
-/** Keeps one commit that deletes items under way until the gate opens. */
-const holdDelete = Effect.gen(function*() {
-  const faulty = yield* Faulty.Faulty
-  const gate = yield* makeGate
-  yield* faulty.inject("commit", Faulty.around({ before: gate.wait }), { where: isAboutItems })
-  return gate.open
-})
 
 describe("a listing", () => {
   it.effect("is one query beside one lookup, in one round", () =>
@@ -59,7 +34,7 @@ describe("a listing", () => {
       yield* add(["ghi", "abc", "def"])
 
       const some = yield* list(2)
-      const all = yield* DsSet.list(set, { maxItems: 10, cursor: { after: undefined } })
+      const all = yield* DsSet.list(set, { maxItems: 10, cursor: { sweep: undefined } })
 
       assert.deepStrictEqual([shown(some).items, some.truncated], [["abc", "def"], true])
       assert.deepStrictEqual([shown(all).items, all.truncated], [["abc", "def", "ghi"], false])
@@ -120,92 +95,47 @@ describe("a listing", () => {
   })
 })
 
-describe("the read-time rule", () => {
-  // Goal: a database whose times contradict each other is reported, not asked for ever.
-  it.effect("a database whose queries stay behind its entities is an error, after five more queries", () =>
-    Effect.gen(function*() {
-      const store = yield* InMemory.makeStore
-      let queries = 0
-      const backend: Backend = {
-        ...store.backend,
-        query: (query) =>
-          Effect.map(store.backend.query(query), (result) => {
-            queries++
-            return { ...result, readTime: BigInt(1) }
-          })
-      }
-      const error = yield* Effect.gen(function*() {
-        yield* add(["a"])
-        yield* pop(yield* list(), ["a"])
-        queries = 0
-        return yield* Effect.flip(list())
-      }).pipe(Effect.provide(Datastore.layer(Effect.succeed(backend))))
+// P2: whatever happens between the two reads of a listing, its pop expects the head that it saw.
+describe("a pop by another process between the reads of a listing", () => {
+  const elsewhere = (what: Effect.Effect<unknown, unknown, Datastore.Datastore>) =>
+    Effect.map(
+      otherProcess,
+      (other) => Effect.asVoid(Effect.provideService(Effect.orDie(what), Datastore.Datastore, other))
+    )
+  const popAll = Effect.flatMap(list(), (listing) => pop(listing))
 
-      assert.strictEqual(error.reason._tag, "Internal")
-      assert.include(error.message, "without comparable times a listing is not safe")
-      assert.strictEqual(queries, 6)
-    }))
-
-  // Without it: the slow reader saw "a", reads a head from which its tombstone has been erased since, and pops it
-  // again.
-  it.effect("items that are older than the head's last change are read again", () =>
+  it.effect("after that of the head is contention", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
-      const recorder = yield* Recorder.Recorder
-      const other = yield* otherProcess
       yield* add(["a"])
-      const meanwhile = Effect.gen(function*() {
-        yield* pop(yield* list(), ["a"])
-        yield* settle
-        yield* TestClock.adjust("61 seconds")
-        yield* pop(yield* list(), [])
-      }).pipe(Effect.provideService(Datastore.Datastore, other), withMinute, Effect.orDie)
-      yield* faulty.inject("lookup", Faulty.around({ before: meanwhile }))
+      yield* faulty.inject("query", Faulty.around({ after: Effect.andThen(settle, yield* elsewhere(popAll)) }))
 
-      const [listing, report] = yield* recorder.during(list())
+      const listing = yield* list()
 
-      assert.deepStrictEqual(listing.tombstones.pops.map(idsOf), [[]], "the tombstone has been erased")
-      assert.deepStrictEqual(shown(listing), { items: [], garbage: [] })
-      assert.strictEqual(queries(report), 2)
-      assert.deepStrictEqual(yield* pop(listing, ["a"]), [])
-    }).pipe(withMinute, Effect.provide(world)))
-
-  it.effect("items that are too old are read again from where the listing began, also in the middle", () =>
-    Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
-      const other = yield* otherProcess
-      yield* add(["a", "b", "c"])
-      yield* list(1)
-      const meanwhile = Effect.flatMap(list(), (listing) => pop(listing, [])).pipe(
-        Effect.provideService(Datastore.Datastore, other),
-        Effect.orDie
-      )
-      yield* faulty.inject("lookup", Faulty.around({ before: meanwhile }))
-
-      const [listing, report] = yield* (yield* Recorder.Recorder).during(list(1))
-
-      assert.strictEqual(queries(report), 2)
-      assert.deepStrictEqual(shown(listing).items, ["b"])
-    }).pipe(Effect.provide(world)))
-
-  it.effect("costs no second query when the head is older than the items", () =>
-    Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
-      const recorder = yield* Recorder.Recorder
-      const other = yield* otherProcess
-      yield* add(["a"])
-      const meanwhile = Effect.flatMap(list(), (listing) => pop(listing, [])).pipe(
-        Effect.provideService(Datastore.Datastore, other),
-        Effect.orDie
-      )
-      yield* faulty.inject("query", Faulty.around({ before: Effect.andThen(settle, meanwhile) }))
-
-      const [listing, report] = yield* recorder.during(list())
-
-      // The head was read before the other pop: the commit is what tells.
-      assert.strictEqual(queries(report), 1)
+      assert.deepStrictEqual(shown(listing).items, ["a"])
       assert.strictEqual((yield* Effect.flip(pop(listing)))._tag, "ContentionError")
     }).pipe(Effect.provide(world)))
+
+  // The slow reader saw "a", and reads a head from which its tombstone has been erased since.
+  it.effect("after that of the items is contention, although nothing tells that they were popped", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      yield* add(["a"])
+      const meanwhile = Effect.gen(function*() {
+        yield* popAll
+        yield* TestClock.adjust("61 seconds")
+        yield* popAll
+      }).pipe(withMinute)
+      yield* faulty.inject("lookup", Faulty.around({ before: yield* elsewhere(meanwhile) }))
+
+      const listing = yield* list()
+
+      assert.deepStrictEqual(listing.tombstones.pops.map(idsOf), [[]], "the tombstone has been erased")
+      assert.deepStrictEqual(shown(listing).items, ["a"])
+      const error = yield* Effect.flip(pop(listing, ["a"]))
+      assert.strictEqual(error._tag, "ContentionError")
+      assert.deepStrictEqual(shown(yield* list()), { items: [], garbage: [] })
+    }).pipe(withMinute, Effect.provide(world)))
 })
 
 describe("a truncated listing", () => {
@@ -239,33 +169,6 @@ describe("a truncated listing", () => {
       }
 
       assert.include(popped, "zzz")
-    }).pipe(Effect.provide(world)))
-
-  // E4: a listing that began behind them could not tell that the popped items are gone.
-  it.effect("all of whose items were popped is not continued: the next one begins where it did, and erases", () =>
-    Effect.gen(function*() {
-      yield* add(["a", "b", "c", "d", "e"])
-      yield* pop(yield* list(2))
-      yield* settle
-      yield* TestClock.adjust("61 seconds")
-      yield* add(["a 1"])
-
-      const listing = yield* list(2)
-      yield* pop(listing)
-
-      assert.deepStrictEqual(shown(listing).items, ["a 1", "c"])
-      assert.deepStrictEqual((yield* list(2)).tombstones.pops.flatMap(idsOf), ["a 1", "c"])
-    }).pipe(withMinute, Effect.provide(world)))
-
-  it.effect("all of whose items were popped does not take the position from a listing that went on behind it", () =>
-    Effect.gen(function*() {
-      yield* add(["a", "b", "c", "d", "e"])
-      const first = yield* list(2)
-      yield* list(2)
-
-      yield* pop(first)
-
-      assert.deepStrictEqual(shown(yield* list(2)).items, ["e"])
     }).pipe(Effect.provide(world)))
 
   // E4: what lies in front of it was not read.
@@ -315,18 +218,18 @@ describe("a truncated listing", () => {
       assert.deepStrictEqual([shown(there).items, shown(here).items], [["a", "b"], ["c"]])
     }).pipe(Effect.provide(world)))
 
-  it.effect("that has come to its end leaves nothing in the memory of the process", () =>
+  it.effect("whose sweep is one listing leaves nothing in the memory of the process", () =>
     Effect.gen(function*() {
       const datastore = yield* Datastore.Datastore
       yield* add(["a", "b", "c"])
+
+      yield* pop(yield* list())
+      yield* list()
+      assert.strictEqual(setCount(datastore), 0)
+
+      yield* add(["a 1", "b 1", "c 1"])
       yield* list(2)
-      const during = setMemory(datastore, set.parent)
-      assert.strictEqual(during.cursor.after, "b")
-
-      yield* pop(yield* list(2))
-      yield* settle
-
-      assert.notStrictEqual(setMemory(datastore, set.parent), during)
+      assert.strictEqual(recall(datastore, set.parent).sweep?.after, "b 1")
     }).pipe(Effect.provide(world)))
 })
 
@@ -365,73 +268,5 @@ describe("garbage in a listing", () => {
       assert.deepStrictEqual(shown(listing), { items: ["a", "b"], garbage: ["m", "n"] })
       yield* inTime(DsSet.cleanupGarbage(listing.garbage))
       assert.deepStrictEqual(yield* storedItems(set.parent), ["a", "b"])
-    }).pipe(Effect.provide(world)))
-})
-
-describe("items that this process is deleting", () => {
-  it.effect("are ignored, and as many more are asked for: one query is enough", () =>
-    Effect.gen(function*() {
-      const recorder = yield* Recorder.Recorder
-      yield* add(["a", "b", "c", "d", "e"])
-      yield* holdDelete
-      yield* pop(yield* list(3))
-
-      const [listing, report] = yield* recorder.during(list(2))
-
-      assert.deepStrictEqual(shown(listing), { items: ["d", "e"], garbage: [] })
-      assert.strictEqual(queries(report), 1)
-    }).pipe(Effect.provide(world)))
-
-  it.effect("are garbage for another process", () =>
-    Effect.gen(function*() {
-      const other = yield* otherProcess
-      yield* add(["a", "b"])
-      yield* holdDelete
-      yield* pop(yield* list(), ["a"])
-
-      const there = yield* Effect.provideService(list(), Datastore.Datastore, other)
-
-      assert.deepStrictEqual(shown(there), { items: ["b"], garbage: ["a"] })
-    }).pipe(Effect.provide(world)))
-
-  it.effect("that are gone already make room: what was asked for too much is left for the next listing", () =>
-    Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
-      const gate = yield* makeGate
-      yield* add(["a", "b", "c", "d", "e"])
-      // Deleted in the store, while the process does not know it yet.
-      yield* faulty.inject("commit", Faulty.around({ after: gate.wait }), { where: isAboutItems })
-      yield* pop(yield* list(2))
-      yield* settle
-
-      const first = yield* list(2)
-      const second = yield* list(2)
-
-      assert.deepStrictEqual([shown(first).items, first.truncated], [["c", "d"], true])
-      assert.deepStrictEqual(shown(second).items, ["e"])
-    }).pipe(Effect.provide(world)))
-
-  it.effect("are ignored also when their deletion ends while the listing is under way", () =>
-    Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
-      yield* add(["a", "b"])
-      const release = yield* holdDelete
-      yield* pop(yield* list(), ["a"])
-      yield* settle
-      yield* faulty.inject("query", Faulty.around({ after: Effect.andThen(release, settle) }))
-
-      assert.deepStrictEqual(shown(yield* list()), { items: ["b"], garbage: [] })
-      assert.deepStrictEqual(yield* storedItems(set.parent), ["b"])
-    }).pipe(Effect.provide(world)))
-
-  it.effect("are no longer ignored once their deletion has failed for good", () =>
-    Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
-      yield* add(["a"])
-      for (let n = 0; n < 5; n++) yield* faulty.inject("commit", Faulty.requestLost, { where: isAboutItems })
-      yield* pop(yield* list())
-      yield* inTime(Effect.sleep("10 seconds"))
-
-      assert.deepStrictEqual(shown(yield* list()), { items: [], garbage: ["a"] })
     }).pipe(Effect.provide(world)))
 })

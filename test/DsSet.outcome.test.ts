@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Effect, Exit, Fiber } from "effect"
+import { Clock, Deferred, Effect, Exit, Fiber, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
@@ -32,7 +32,7 @@ type Consumed = Effect.Success<ReturnType<typeof consume>>
 
 /** What is there in the end: the state, the visible items, the stored items. */
 const finalState = Effect.gen(function*() {
-  const listing = yield* DsSet.list(set, { maxItems: 100, cursor: { after: undefined } })
+  const listing = yield* DsSet.list(set, { maxItems: 100, cursor: { sweep: undefined } })
   return { state: yield* read(state), items: shown(listing).items, stored: yield* storedItems(set.parent) }
 })
 
@@ -227,25 +227,53 @@ describe.each([["that was never popped from", false], ["with a head", true]] as 
         assert.deepStrictEqual(yield* finalState, untouched)
       }).pipe(Effect.provide(world)))
 
-    // Tokens are erased with their tombstones: a late look could take a landed commit for a lost one.
-    it.effect("is OutcomeUnknown when the head is read after half of the tombstones delay", () =>
+    // Tokens are erased with their tombstones: late, an absent one could be that of a landed commit.
+    it.effect("is OutcomeUnknown when another token is found after half of the tombstones delay", () =>
       Effect.gen(function*() {
         const { faulty, listing } = yield* setUp
-        yield* loseCommit(faulty, Faulty.responseLost)
-        yield* faulty.inject("lookup", Faulty.delay({ after: "151 seconds" }), { where: readsHead })
+        yield* loseCommit(faulty, Faulty.requestLost)
+        yield* faulty.inject(
+          "lookup",
+          Faulty.around({ before: yield* otherPop(["a"]), after: Effect.sleep("151 seconds") }),
+          {
+            where: readsHead
+          }
+        )
 
         yield* assertOutcomeUnknown(yield* consume(listing))
-
-        assert.strictEqual(yield* read(state), 2)
       }).pipe(Effect.provide(world)))
 
-    it.effect("is found out when the head is read just before that", () =>
+    it.effect("is contention when that is found just before", () =>
+      Effect.gen(function*() {
+        const { faulty, listing } = yield* setUp
+        yield* loseCommit(faulty, Faulty.requestLost)
+        yield* faulty.inject(
+          "lookup",
+          Faulty.around({ before: yield* otherPop(["a"]), after: Effect.sleep("149 seconds") }),
+          {
+            where: readsHead
+          }
+        )
+
+        assert.strictEqual((yield* errorOf(yield* consume(listing)))._tag, "ContentionError")
+      }).pipe(Effect.provide(world)))
+
+    it.effect("is a success when its own token is found, however late", () =>
       Effect.gen(function*() {
         const { faulty, listing } = yield* setUp
         yield* loseCommit(faulty, Faulty.responseLost)
-        yield* faulty.inject("lookup", Faulty.delay({ after: "149 seconds" }), { where: readsHead })
+        yield* faulty.inject("lookup", Faulty.delay({ after: "200 seconds" }), { where: readsHead })
 
         yield* assertLanded(yield* consume(listing))
+      }).pipe(Effect.provide(world)))
+
+    it.effect("is fenced when the head is unchanged, however late that is seen", () =>
+      Effect.gen(function*() {
+        const { faulty, listing } = yield* setUp
+        yield* loseCommit(faulty, Faulty.requestLost)
+        yield* faulty.inject("lookup", Faulty.delay({ after: "200 seconds" }), { where: readsHead })
+
+        yield* assertFenced(yield* consume(listing))
       }).pipe(Effect.provide(world)))
 
     it.effect("is found out although its fiber is interrupted meanwhile", () =>
@@ -256,17 +284,54 @@ describe.each([["that was never popped from", false], ["with a head", true]] as 
         yield* faulty.inject("lookup", Faulty.around({ before: Deferred.succeed(asked, undefined) }), {
           where: readsHead
         })
-        const fiber = yield* Effect.forkChild(pop(listing))
+        const noted = yield* Ref.make(false)
+        const fiber = yield* Effect.forkChild(Datastore.withTransaction(Effect.gen(function*() {
+          yield* DsSet.finishPop(yield* DsSet.beginPop(set, listing))
+          yield* Datastore.afterCommit(Ref.set(noted, true))
+        })))
 
         yield* Deferred.await(asked)
         yield* Fiber.interrupt(fiber)
         yield* settle
 
-        // The deletion of the popped items is what follows a landed commit.
-        assert.deepStrictEqual(yield* storedItems(set.parent), [])
+        assert.isTrue(yield* Ref.get(noted))
       }).pipe(Effect.provide(world)))
   }
 )
+
+describe("a commit that met contention", () => {
+  // It may have been delivered twice, and its token erased since.
+  it.effect("is OutcomeUnknown when another token is found after half of the tombstones delay, else contention", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      for (const [after, tag] of [["149 seconds", "ContentionError"], ["151 seconds", "DatastoreError"]] as const) {
+        yield* add(["a", "b"])
+        const listing = yield* list()
+        const other = yield* otherPop([])
+        yield* faulty.inject("commit", Faulty.around({ before: other, after: Effect.sleep(after) }), {
+          where: writesHead
+        })
+
+        const error = yield* errorOf(yield* consume(listing))
+
+        assert.strictEqual(error._tag, tag)
+        assert.isTrue(error._tag === "ContentionError" || error.reason._tag === "OutcomeUnknown")
+      }
+    }).pipe(Effect.provide(world)))
+
+  it.effect("is contention, however late, when the head is unchanged", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      yield* add(["a"])
+      const listing = yield* list()
+      yield* add(["a"], { value: "new" })
+      yield* faulty.inject("commit", Faulty.delay({ after: "200 seconds" }), { where: writesHead })
+
+      const error = yield* errorOf(yield* consume(listing))
+
+      assert.strictEqual(error._tag === "ContentionError" && error.reason._tag, "EntityChanged")
+    }).pipe(Effect.provide(world)))
+})
 
 describe("a commit without a response", () => {
   const two = DsSet.make({ parent: Key.make("Parent", "two") })

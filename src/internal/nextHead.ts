@@ -55,7 +55,9 @@ export const nextHead = (
   const erased = Array.from(gone)
   // The newest pops stay: events that wait now are most likely among theirs, and a page may cost a read of its own.
   const keptBytes = maxHeadBytes / 4
-  if (Tombstones.encodedSize(pops) <= Math.max(maxHeadBytes - directory.bytes.length, keptBytes)) {
+  // A long directory leaves them room all the same, or pages would get smaller and the directory longer still.
+  const leastBytes = maxHeadBytes * 3 / 4
+  if (Tombstones.encodedSize(pops) <= Math.max(maxHeadBytes - directory.bytes.length, leastBytes)) {
     return { head: { ...directory, pops, tokens, owner }, written: [], erased }
   }
   let from = pops.length

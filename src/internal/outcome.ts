@@ -11,7 +11,7 @@ import type { IdSource } from "../Ids.ts"
 import type { Key } from "../Key.ts"
 import type { Contended, Outcome, Witness } from "../Transaction.ts"
 import { loadPages } from "./livePages.ts"
-import { type Head, headEntity, itemKind, readHead } from "./stored.ts"
+import { type Head, headEntity, headKind, itemKind, readHead } from "./stored.ts"
 import { hasToken, makePop, type Pop, tokenOf, withToken } from "./tombstones.ts"
 
 const maxAttempts = 8
@@ -44,30 +44,41 @@ export const makeWitness = (commit: Commit): Witness => ({
  *
  * **Details**
  *
- * Tries up to eight times with jittered pauses from 100 ms on, and not after `giveUpAtMillis`: tokens are erased with
- * their tombstones, and an absent token would then prove nothing. Costs 1 read, 1 for each younger page, and 1 write
- * for a fence.
+ * Tries up to eight times with jittered pauses from 100 ms on, and no more after `giveUpAtMillis`. From then on an
+ * absent token proves nothing when the head has changed, since tokens are erased with their tombstones. Costs 1 read, 1
+ * for each younger page, and 1 write for a fence.
  */
 const attempt = (commit: Commit, number: number): Effect.Effect<Outcome> =>
   Effect.gen(function*() {
-    const { giveUpAtMillis, head } = commit
-    const again = number >= maxAttempts ? Effect.succeed<Outcome>("Unknown") : Effect.andThen(
-      Effect.flatMap(Random.nextBetween(0.5, 1.5), (jitter) => Effect.sleep(100 * 2 ** (number - 1) * jitter)),
-      attempt(commit, number + 1)
-    )
-    const read = yield* Effect.result(look(commit, [head]))
-    // Reads that took long may show a head or a directory from which the token has been erased.
-    if ((yield* Clock.currentTimeMillis) > giveUpAtMillis) return "Unknown"
-    if (read._tag === "Failure") return yield* again
+    const again = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      number >= maxAttempts || now > commit.giveUpAtMillis ? Effect.succeed<Outcome>("Unknown") : Effect.andThen(
+        Effect.flatMap(Random.nextBetween(0.5, 1.5), (jitter) =>
+          Effect.sleep(100 * 2 ** (number - 1) * jitter)),
+        attempt(commit, number + 1)
+      ))
+    const read = yield* Effect.result(look(commit, [commit.head]))
+    if (read._tag === "Failure") {
+      return yield* again
+    }
     const { changed, isThere } = read.success
-    if (isThere) return "Landed"
-    if (changed.length > 0) return "Lost"
+    if (isThere) {
+      return "Landed"
+    }
+    if (changed.length > 0) {
+      return yield* absent(commit)
+    }
     const fenced = yield* Effect.result(fence(commit))
-    if (fenced._tag === "Success") return "Fenced"
+    if (fenced._tag === "Success") {
+      return "Fenced"
+    }
     // Somebody was first: the commit itself or another one; the next read tells. No answer to the fence: read as well.
     const readOn = fenced.failure._tag === "ContentionError" || isUnknownOutcome(fenced.failure)
     return readOn && number === 1 ? yield* attempt(commit, number + 1) : yield* again
   })
+
+/** What it means that the token is not there although the head has changed. */
+const absent = ({ giveUpAtMillis }: Commit): Effect.Effect<Outcome> =>
+  Effect.map(Clock.currentTimeMillis, (now) => now > giveUpAtMillis ? "Unknown" : "Lost")
 
 /**
  * After a lost race: who was first? Perhaps the commit itself, when something on the way delivered it twice: then its
@@ -82,8 +93,12 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
     // What cannot be looked at leaves the same doubt as a lost response.
     onFailure: () => Effect.map(attempt(commit, 1), (outcome) => ({ outcome, changed: [] })),
     onSuccess: ({ changed, isThere }) => {
-      if (!isThere && changed.length === 0 && others.length < expected.length) commit.onItemsChanged()
-      return Effect.succeed({ outcome: isThere ? "Landed" : "Lost", changed })
+      if (isThere) return Effect.succeed({ outcome: "Landed", changed })
+      if (changed.length === 0 && others.length < expected.length) commit.onItemsChanged()
+      const outcome = changed.some(({ key }) => key.kind === headKind)
+        ? absent(commit)
+        : Effect.succeed<Outcome>("Lost")
+      return Effect.map(outcome, (found) => ({ outcome: found, changed }))
     }
   })
 }

@@ -118,6 +118,7 @@ export const rememberPage = (datastore: Datastore["Service"], parent: Key, numbe
     pages.set(number, page)
     all.pageBytes += page.bytes.length
   })
+  if (all.pageBytes <= maxPageBytes) return
   for (const [id, memory] of all.sets) {
     for (const oldest of memory.pages.keys()) {
       if (all.pageBytes <= maxPageBytes || memory.pages.size === 1 && id === parent.toString()) return

@@ -5,8 +5,8 @@
  * A sweep must end although as many items arrive as are consumed, also if they all arrive just ahead of it, as ids that
  * grow with time do. What has arrived since the sweep began is told by versions, which grow over the database: when a
  * full listing holds nothing else, the sweep leaps over the ids that begin as the last one does, a longer way each
- * time. What was leapt over is left for the next sweep, which meets the arrivals at another place. So no clock has a
- * say in who is offered.
+ * time until it meets something older. What was leapt over is left for the next sweep, which meets the arrivals at
+ * another place. So no clock has a say in who is offered.
  */
 import type { Version } from "../Backend.ts"
 import { utf8Bytes } from "../Key.ts"
@@ -23,7 +23,7 @@ export interface Sweep {
   readonly known: Version | undefined
   /** The newest version seen until now. */
   readonly seen: Version
-  /** How many characters of an id the last leap kept, and how many fewer the next one keeps. */
+  /** How many characters of an id the last leap kept, and how many fewer the next one keeps, if it follows at once. */
   readonly leap: { readonly length: number; readonly less: number } | undefined
 }
 
@@ -89,7 +89,8 @@ export const advance = (sweep: Sweep, { head, items, reachedEnd }: Seen): Sweep 
   const longest = sweep.leap === undefined ? last.length - 1 : sweep.leap.length - sweep.leap.less
   const length = Math.min(longest, commonLength(items[0]!.id, last))
   const leap = { length, less: (sweep.leap?.less ?? 0) * 2 || 1 }
-  return { ...next, arrivals, leap, after: length <= 0 ? undefined : `${prefixOf(last, length)}${greatest}` }
+  const prefix = prefixOf(last, Math.max(0, length))
+  return { ...next, arrivals, leap, after: prefix === "" ? undefined : `${prefix}${greatest}` }
 }
 
 const commonLength = (self: string, that: string): number => {
@@ -98,15 +99,11 @@ const commonLength = (self: string, that: string): number => {
   return length
 }
 
-/** The first characters, with room for one more; half a surrogate pair is left out. */
+/** The first characters, as many as {@link greatest} leaves room for in an id; half a surrogate pair is left out. */
 const prefixOf = (id: string, length: number): string => {
-  const prefix = id.slice(
-    0,
-    utf8Bytes(id) > maxIdBytes - greatestBytes ? Math.min(length, id.length - greatestBytes) : length
-  )
-  return prefix.isWellFormed() ? prefix : prefix.slice(0, -1)
+  let prefix = id.slice(0, length)
+  while (!prefix.isWellFormed() || utf8Bytes(prefix) > maxPrefixBytes) prefix = prefix.slice(0, -1)
+  return prefix
 }
 
-/** Source: Datastore limits, "Maximum size of a key name". */
-const maxIdBytes = 1_500
-const greatestBytes = 4
+const maxPrefixBytes = 1_496

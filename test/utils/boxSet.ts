@@ -41,5 +41,12 @@ export const pop = (listing: DsSet.Listing, ids: ReadonlyArray<string> = listing
     return popped
   }))
 
+/** Pops items, and adds them again as a late retry of their first addition does: then they are garbage. */
+export const popAndRepeat = (ids: ReadonlyArray<string>, atMillis = 0) =>
+  Effect.gen(function*() {
+    yield* pop(yield* list(), ids)
+    yield* add(ids, { atMillis })
+  })
+
 /** The tombstones that are stored, as text. */
 export const tombstones = Effect.map(list(), ({ tombstones }) => tombstones.pops.length)
