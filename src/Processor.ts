@@ -19,12 +19,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
-import { type Datastore, get, put } from "./Datastore.ts"
-import type { DatastoreError, StoreError } from "./EventboxError.ts"
-import { StateDecodeError } from "./EventboxError.ts"
+import type { Datastore } from "./Datastore.ts"
+import type { StoreError } from "./EventboxError.ts"
+import { makeEntityProcessor, type StateText, StateTextId } from "./internal/entityProcessor.ts"
+import { flatMapAtOnce, type JsonCodec, makeJsonCodec, mapAtOnce, parse, safely, toText } from "./internal/jsonCodec.ts"
 import { encodeText } from "./internal/slab.ts"
 import * as Key from "./Key.ts"
 import type { Transaction } from "./Transaction.ts"
@@ -114,6 +114,8 @@ export interface Transition<S, A, E = never> {
   readonly events?: ReadonlyArray<Event<A>> | undefined
   /** Atomic with the state; compose several with {@link Chain}. */
   readonly sideEffect?: SideEffect<E> | undefined
+  /** Saves the state, and raises its version, also when it is equal to the one that was loaded. */
+  readonly touch?: boolean | undefined
   /** After the commit, not atomic. */
   readonly postProcess?: PostProcess<E> | undefined
 }
@@ -174,6 +176,8 @@ export interface Processor<in out Self, S, A, E = never> {
     eversion: EVersion,
     recipient: Recipient<Self>
   ) => Effect.Effect<unknown, E | StoreError, Datastore | Transaction>
+  /** How `entity` compares and saves states. @internal */
+  readonly [StateTextId]?: StateText<S> | undefined
 }
 
 /**
@@ -187,6 +191,8 @@ export interface ServiceClass<in out Self, in out Id extends string, in out S, i
 {
   /** Datastore kind of the recipients. */
   readonly kind: string
+  /** Tells this declaration from others, also of the same id. @internal */
+  readonly declaration: object
   /** The schema of the events: tests make events from it. @internal */
   readonly eventSchema: Schema.Codec<A, any>
   /** How events are stored: JSON text of the event schema, as bytes. @internal */
@@ -218,6 +224,12 @@ export interface ServiceClass<in out Self, in out Id extends string, in out S, i
 export interface EntityOptions<in out Self, S, A, E> {
   /** The state of a recipient that has no entity yet. */
   readonly initial: (recipient: Recipient<Self>) => S
+  /**
+   * What becomes of fields of a stored state that its schema does not know, as a newer version of the program may have
+   * written them: kept unless told to `drop` them. Of nested objects too, unless their `_tag` changes or they are
+   * replaced by another kind of value; an element of an array keeps its own as long as the element is left as it is.
+   */
+  readonly excess?: "preserve" | "drop" | undefined
   readonly prepareMutation: Processor<Self, S, A, E>["prepareMutation"]
 }
 
@@ -329,6 +341,7 @@ export const Service = <Self = never>() =>
   readonly state: S
   readonly event: A
   readonly error?: E | undefined
+  readonly codec?: PayloadCodec<A["Type"]> | undefined
 }): [Self] extends [never] ? "Missing `Self`: write class Box extends Processor.Service<Box>()(…)"
   : ServiceClass<Self, Id, S["Type"], A["Type"], E["Type"]> =>
 {
@@ -336,18 +349,66 @@ export const Service = <Self = never>() =>
   Key.make(options.kind, "check")
   const Base = Context.Service<Self, Processor<Self, S["Type"], A["Type"], E["Type"]>>()(id)
   const stateCodec = Schema.fromJsonString(Schema.toCodecJson(options.state)) as Schema.Codec<S["Type"], string>
+  const declaration = { id }
+  const stateJson = makeJsonCodec<S["Type"]>(options.state)
   return Object.assign(Base, {
     kind: options.kind,
+    declaration,
     eventSchema: options.event,
-    eventCodec: makePayloadCodec(makeTextCodec(options.event)),
+    eventCodec: options.codec === undefined
+      ? makePayloadCodec(makeJsonCodec<A["Type"]>(options.event))
+      : guardPayloadCodec(options.codec),
     stateCodec,
     recipient: (idOrKey: Key.Id | Key.Key, monitoringString?: string) =>
       makeRecipient(id, options.kind, idOrKey, monitoringString),
     toLayer: (build: Effect.Effect<Processor<Self, S["Type"], A["Type"], E["Type"]>, unknown, unknown>) =>
-      Layer.effect(Base, build),
+      Layer.effect(Base, Effect.tap(build, (processor) => claim(declaration, processor))),
     entity: (entityOptions: EntityOptions<Self, S["Type"], A["Type"], E["Type"]>) =>
-      Effect.succeed(entityProcessor(makeTextCodec(options.state), entityOptions))
+      Effect.succeed(entityProcessor(declaration, stateJson, entityOptions))
   }) as any
+}
+
+/** Which declarations a processor was given to, by their layers. */
+const claims = new WeakMap<object, Set<object>>()
+
+/** A declaration takes an implementation. It dies of one that was made by another declaration. */
+const claim = (declaration: Declaration, processor: Processor<any, any, any, any>): Effect.Effect<void> => {
+  const problem = foreign(declaration, processor[StateTextId]?.declaration as Declaration | undefined)
+  if (problem !== undefined) return Effect.die(new Error(problem))
+  const known = claims.get(processor)
+  if (known === undefined) claims.set(processor, new Set([declaration]))
+  else known.add(declaration)
+  return Effect.void
+}
+
+/** What tells one declaration from another, also of the same id. */
+interface Declaration {
+  readonly id: string
+}
+
+const foreign = (own: Declaration, maker: Declaration | undefined): string | undefined => {
+  if (maker === undefined || maker === own) return undefined
+  return own.id === maker.id
+    ? `Two boxes are declared with the id ${own.id}, and the implementation of one would run for the other: ` +
+      "give each declaration an id of its own, and declare each box once"
+    : `The implementation that is provided for the box ${own.id} is that of the box ${maker.id}: ` +
+      `provide ${own.id} with a layer that its own \`toLayer\` made`
+}
+
+/**
+ * What is wrong with the implementation that was provided for a box, or `undefined`: it must not be another box's. One
+ * that no box has made, as tests provide, may be anyone's.
+ *
+ * @internal
+ */
+export const misprovided = (
+  { declaration }: ServiceClass<any, any, any, any, any>,
+  processor: Processor<any, any, any, any>
+): string | undefined => {
+  const own = declaration as Declaration
+  const claimed = claims.get(processor)
+  const [other] = claimed === undefined || claimed.has(own) ? [] : claimed
+  return foreign(own, (other ?? processor[StateTextId]?.declaration) as Declaration | undefined)
 }
 
 /**
@@ -357,50 +418,36 @@ export const Service = <Self = never>() =>
  * @since 0.1.0
  */
 export interface PayloadCodec<in out A> {
-  readonly encode: (value: A) => Effect.Effect<Uint8Array, Schema.SchemaError>
-  readonly decode: (bytes: Uint8Array) => Effect.Effect<A, Schema.SchemaError>
+  readonly encode: (value: A) => Effect.Effect<Uint8Array, unknown>
+  readonly decode: (bytes: Uint8Array) => Effect.Effect<A, unknown>
 }
 
 const textDecoder = new TextDecoder()
 
-const parseJson = (text: string): Schema.Json | undefined => {
-  try {
-    return JSON.parse(text) as Schema.Json
-  } catch {
-    return undefined
+/** Events as the JSON text of their schema. */
+const makePayloadCodec = <A>({ decode, decodeText, encode }: JsonCodec<A>): PayloadCodec<A> => ({
+  // The text is no step of the schema, which would need a fiber for it.
+  encode: (value) => flatMapAtOnce(encode(value), (json) => mapAtOnce(toText(json), encodeText)),
+  decode: (bytes) => {
+    const text = textDecoder.decode(bytes)
+    const json = parse(text)
+    return json === undefined ? decodeText(text) : decode(json)
   }
-}
-
-/** Values to JSON text and back: at once, as an `Exit`, where the schema needs no fiber. */
-interface TextCodec<in out A> {
-  readonly encode: (value: A) => Effect.Effect<string, Schema.SchemaError>
-  readonly decode: (text: unknown) => Effect.Effect<A, Schema.SchemaError>
-}
-
-const makeTextCodec = <A>(schema: Schema.Codec<A, any>): TextCodec<A> => {
-  const json = Schema.toCodecJson(schema) as Schema.Codec<A, Schema.Json>
-  const encodeJson = Schema.encodeEffect(json)
-  const decodeJson = Schema.decodeEffect(json)
-  const decodeText = Schema.decodeUnknownEffect(Schema.fromJsonString(json) as Schema.Codec<A, string>)
-  return {
-    // The text is no step of the schema, which would need a fiber for it.
-    encode: (value) => mapAtOnce(encodeJson(value), (encoded) => JSON.stringify(encoded)),
-    decode: (text) => {
-      const parsed = typeof text === "string" ? parseJson(text) : undefined
-      // What is wrong with a text that is not JSON, the schema says.
-      return parsed === undefined ? decodeText(text) : decodeJson(parsed)
-    }
-  }
-}
-
-const makePayloadCodec = <A>({ decode, encode }: TextCodec<A>): PayloadCodec<A> => ({
-  encode: (value) => mapAtOnce(encode(value), encodeText),
-  decode: (bytes) => decode(textDecoder.decode(bytes))
 })
 
-/** As `Effect.map`, and without a fiber where there is a result already. */
-const mapAtOnce = <A, B, E>(effect: Effect.Effect<A, E>, f: (value: A) => B): Effect.Effect<B, E> =>
-  Exit.isExit(effect) ? Exit.map(effect as Exit.Exit<A, E>, f) : Effect.map(effect, f)
+/** A codec of the user's: what it throws or dies of is a failure too, and what it gives must be bytes. */
+const guardPayloadCodec = <A>(codec: PayloadCodec<A>): PayloadCodec<A> => ({
+  encode: (value) =>
+    flatMapAtOnce(
+      safely((input) => codec.encode(input), value),
+      (bytes) => isBytes(bytes) ? Exit.succeed(bytes) : Exit.fail(new Error("the codec of the box gave no Uint8Array"))
+    ),
+  decode: (bytes) => safely((input) => codec.decode(input), bytes)
+})
+
+/** Also of another realm. */
+const isBytes = (value: unknown): value is Uint8Array =>
+  ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === "[object Uint8Array]"
 
 const makeRecipient = <Self>(
   service: string,
@@ -418,52 +465,17 @@ const makeRecipient = <Self>(
 const invariant: unknown = (_: never) => _
 
 const entityProcessor = <Self, S, A, E>(
-  codec: TextCodec<S>,
-  options: EntityOptions<Self, S, A, E>
+  declaration: Declaration,
+  codec: JsonCodec<S>,
+  { excess = "preserve", initial, prepareMutation }: EntityOptions<Self, S, A, E>
 ): Processor<Self, S, A, E> => {
-  const decodeVersion = Schema.decodeUnknownEffect(EVersion)
+  const { loadState, ...rest } = makeEntityProcessor({ box: declaration.id, declaration, codec, decodeVersion, excess })
   return {
+    ...rest,
     loadState: (recipient) =>
-      Effect.flatMap(get(recipient.key), (found) => {
-        const properties = Option.getOrUndefined(found)?.properties
-        // An entity without a version was never saved by a box: someone else's properties may already be there.
-        if (properties?.["EVersion"] === undefined) {
-          return Effect.succeed({ state: options.initial(recipient), eversion: EVersion.make(0) })
-        }
-        return Effect.mapError(
-          Effect.flatMap(codec.decode(properties["State"]), (state) =>
-            mapAtOnce(decodeVersion(properties["EVersion"]), (eversion) => ({ state, eversion }))),
-          (cause) =>
-            new StateDecodeError({ recipient: recipient.key, cause })
-        )
-      }),
-    prepareMutation: options.prepareMutation,
-    saveState: (state, eversion, { key }) =>
-      Effect.flatMap(encodeState(codec.encode, state, key), (text) => saveEntity(key, text, eversion))
+      loadState(recipient, () => ({ state: initial(recipient), eversion: EVersion.make(0) })),
+    prepareMutation
   }
 }
 
-/** A state that does not fit its own schema is a mistake of the processor, not a failure that a caller can act on. */
-const encodeState = <S>(
-  encode: (state: S) => Effect.Effect<string, Schema.SchemaError>,
-  state: S,
-  key: Key.Key
-): Effect.Effect<string> =>
-  Effect.catch(
-    encode(state),
-    (cause) =>
-      Effect.die(
-        new Error(`The new state of ${key} does not fit the state schema of its box: ${cause.message}`, { cause })
-      )
-  )
-
-const saveEntity = (
-  key: Key.Key,
-  state: string,
-  eversion: EVersion
-): Effect.Effect<void, DatastoreError, Datastore> =>
-  Effect.flatMap(get(key), (found) => {
-    const before = Option.getOrUndefined(found)
-    const unindexed = before?.unindexed === "all" ? "all" : new Set([...before?.unindexed ?? [], "State", "EVersion"])
-    return put([{ key, properties: { ...before?.properties, EVersion: eversion, State: state }, unindexed }])
-  })
+const decodeVersion = Schema.decodeUnknownEffect(EVersion)

@@ -204,7 +204,7 @@ describe("reads inside a transaction see its own writes", () => {
       ])
     }).pipe(Effect.provide(world)))
 
-  it.effect("so that ten increments of one entity come to ten, also those of fibers side by side", () =>
+  it.effect("so that ten increments of one entity come to ten", () =>
     Effect.gen(function*() {
       yield* Datastore.put([entity(a, 0)])
       const increment = Effect.flatMap(read(a), (n) => Datastore.put([entity(a, Number(n) + 1)]))

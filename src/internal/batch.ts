@@ -10,7 +10,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Schema from "effect/Schema"
 import type { Snapshot } from "../Backend.ts"
 import { Datastore, remembering, transact } from "../Datastore.ts"
 import * as DsSet from "../DsSet.ts"
@@ -35,9 +34,11 @@ import {
   type Transition
 } from "../Processor.ts"
 import * as Transaction from "../Transaction.ts"
-import { isChanged, misuse, withoutNoops } from "./decision.ts"
+import { misuse } from "./decision.ts"
 import { deleteUnchanged } from "./deletions.ts"
 import { linkTraces } from "./emission.ts"
+import type * as Entity from "./entityProcessor.ts"
+import { dropNoops, saveChanged } from "./saving.ts"
 import type { Cursor } from "./setMemory.ts"
 import { inSpan } from "./span.ts"
 
@@ -88,11 +89,11 @@ const decodeRest = Effect.fnUntraced(function*<Self, S, A, E>(
   recipient: Recipient<Self>,
   items: ReadonlyArray<DsSet.Item>,
   events: Array<Event<A>>,
-  next: Effect.Effect<A, Schema.SchemaError>
+  next: Effect.Effect<A, unknown>
 ): Effect.fn.Return<ReadonlyArray<Event<A>>, EventDecodeError> {
   for (const [index, { id, value }] of items.slice(events.length).entries()) {
     const decoded = index === 0 ? next : box.eventCodec.decode(value)
-    const fail = (cause: Schema.SchemaError) => new EventDecodeError({ recipient: recipient.key, eventId: id, cause })
+    const fail = (cause: unknown) => new EventDecodeError({ recipient: recipient.key, eventId: id, cause })
     events.push({ id, value: yield* Effect.mapError(decoded, fail) })
   }
   return events
@@ -100,9 +101,7 @@ const decodeRest = Effect.fnUntraced(function*<Self, S, A, E>(
 
 const age = (item: DsSet.Item): number => item.atMillis ?? 0
 
-interface Loaded<S> {
-  readonly state: S
-  readonly eversion: EVersion
+interface Loaded<S> extends Entity.Loaded<S, EVersion> {
   /** What `loadState` looked up. */
   readonly remembered: ReadonlyMap<string, Snapshot>
 }
@@ -175,10 +174,10 @@ const finish = Effect.fnUntraced(function*<Self, S, A, E>(
   batch: Batch<Self, S, A, E>,
   events: ReadonlyArray<Event<A>>
 ): Effect.fn.Return<BatchResult<E>, E | ContentionError | StoreError, Datastore> {
-  const { listing, loaded, recipient } = batch
+  const { listing, recipient } = batch
   const mutation = yield* decide(batch, events)
   const garbage = deleteGarbage(batch, mutation.garbage)
-  const transitions = withoutNoops(mutation.transitions, loaded.state)
+  const transitions = yield* dropNoops(batch, mutation.transitions)
   const result = {
     postProcess: transitions.flatMap(({ postProcess }) => postProcess === undefined ? [] : [postProcess]),
     consumed: transitions.reduce((sum, transition) => sum + (transition.events?.length ?? 0), 0),
@@ -242,7 +241,7 @@ const load = <Self, S, A, E>(
 ): Effect.Effect<Loaded<S>, E | StoreError, Datastore> =>
   Effect.map(
     remembering(processor.loadState(recipient)),
-    ([{ eversion, state }, remembered]) => ({ state, eversion, remembered })
+    ([loaded, remembered]) => ({ ...loaded, remembered })
   )
 
 /** Asks the processor, and checks what it decided; its garbage is deleted also when it fails. */
@@ -289,19 +288,17 @@ const land = <Self, S, A, E>(batch: Batch<Self, S, A, E>, transitions: ReadonlyA
   )
 
 const apply = Effect.fnUntraced(function*<Self, S, A, E>(
-  { listing, loaded, processor, recipient, set }: Batch<Self, S, A, E>,
+  batch: Batch<Self, S, A, E>,
   transitions: ReadonlyArray<Transition<S, A, E>>
 ) {
+  const { listing, loaded, processor, recipient, set } = batch
   yield* checkEVersion(processor, recipient, loaded)
   const op = yield* DsSet.beginPop(set, listing)
   for (const { events = [], sideEffect } of transitions) {
     if (sideEffect !== undefined) yield* sideEffect
     for (const { id } of events) op.pop(id) // E2: a failed pop shows as a changed head, in the commit
   }
-  const state = transitions[transitions.length - 1]!.transitionTo
-  if (isChanged(loaded.state, state)) {
-    yield* processor.saveState(state, (loaded.eversion + 1) as EVersion, recipient)
-  }
+  yield* saveChanged(batch, transitions)
   yield* DsSet.finishPop(op)
 })
 

@@ -16,7 +16,9 @@ import type * as Scope from "effect/Scope"
 import type { Backend } from "../../Backend.ts"
 import * as Datastore from "../../Datastore.ts"
 import { Ids, makeSeeded } from "../../Ids.ts"
-import { isChanged, misuse, withoutNoops } from "../../internal/decision.ts"
+import { misuse } from "../../internal/decision.ts"
+import type { Loaded } from "../../internal/entityProcessor.ts"
+import { dropNoops, saveChanged } from "../../internal/saving.ts"
 import * as InMemory from "../../layers/InMemory.ts"
 import {
   type Event,
@@ -83,7 +85,7 @@ interface Watch {
 /** What one call of `prepareMutation` came to. */
 interface Asked<S, A, E> {
   /** The very state that it was given. */
-  readonly state: S
+  readonly loaded: Loaded<S, EVersion>
   readonly mutation: Mutation<S, A, E>
   readonly error: unknown
 }
@@ -192,7 +194,7 @@ export class Rig<Self, S, A, E> {
         again,
         consumed: transitions.flatMap(({ events = [] }) => events.map(({ id }) => id)),
         garbage: garbage.map(({ id }) => id),
-        land: this.land(reached, batch, first.state, transitions)
+        land: this.land(reached, batch, first.loaded, transitions)
       }
     })
   }
@@ -235,13 +237,13 @@ export class Rig<Self, S, A, E> {
       const asked = yield* this.run(Effect.suspend(() => processor.prepareMutation(events, state, recipient)), seed)
       yield* this.checkPure("prepareMutation", batch, reached.text)
       yield* this.checkInput(reached.text, this.show(state), batch, events)
-      if (Exit.isSuccess(asked)) return { state, mutation: asked.value, error: undefined }
+      if (Exit.isSuccess(asked)) return { loaded, mutation: asked.value, error: undefined }
       const failure = Cause.findErrorOption(asked.cause)
       const withGarbage = failure._tag === "Some" && isPrepareFailure<unknown, A>(failure.value)
         ? failure.value
         : undefined
       const error = yield* this.failed("prepareMutation", asked.cause, withGarbage?.error, batch, reached.text)
-      return { state, mutation: { transitions: [], garbage: withGarbage?.garbage }, error }
+      return { loaded, mutation: { transitions: [], garbage: withGarbage?.garbage }, error }
     })
   }
 
@@ -268,25 +270,39 @@ export class Rig<Self, S, A, E> {
   private land(
     reached: Reached<S>,
     batch: ReadonlyArray<CaseEvent>,
-    before: S,
+    loaded: Loaded<S, EVersion>,
     all: ReadonlyArray<Transition<S, A, E>>
   ): Effect.Effect<Reached<S> | undefined, Broken> {
     return Effect.gen({ self: this }, function*() {
-      const { processor, recipient } = this.subject
-      const transitions = withoutNoops(all, before)
+      const place = { processor: this.subject.processor, recipient: this.subject.recipient, loaded }
+      const dropped = yield* this.run(dropNoops(place, all), "noops")
+      if (Exit.isFailure(dropped)) {
+        yield* this.failed("the state of a transition", dropped.cause, undefined, batch, reached.text)
+        return undefined
+      }
+      const transitions = dropped.value
       if (transitions.length === 0) return undefined
-      const state = transitions.at(-1)!.transitionTo
-      const changed = isChanged(before, state)
-      const eversion = (reached.eversion + (changed ? 1 : 0)) as EVersion
+      let isSaved = false
+      const processor: typeof place.processor = {
+        ...place.processor,
+        saveState: (...saved) => {
+          isSaved = true
+          return place.processor.saveState(...saved)
+        }
+      }
+      const save = Effect.suspend(() => saveChanged({ ...place, processor }, transitions))
       const effects = transitions.flatMap(({ sideEffect }) => sideEffect === undefined ? [] : [sideEffect])
-      const save = changed ? Effect.suspend(() => processor.saveState(state, eversion, recipient)) : Effect.void
+      const expected = () => ({
+        state: isSaved ? transitions.at(-1)!.transitionTo : loaded.state,
+        eversion: (reached.eversion + (isSaved ? 1 : 0)) as EVersion
+      })
       // Alone first: a side effect may change what loadState reads beside what saveState wrote.
-      if (effects.length > 0) yield* this.commit(reached, batch, [save], { state, eversion })
+      if (effects.length > 0) yield* this.commit(reached, batch, [save], expected)
       const landed = yield* this.commit(
         reached,
         batch,
         [...effects, save],
-        effects.length > 0 ? undefined : { state, eversion }
+        effects.length > 0 ? undefined : expected
       )
       return landed ? yield* this.arrive() : undefined
     })
@@ -296,7 +312,7 @@ export class Rig<Self, S, A, E> {
     reached: Reached<S>,
     batch: ReadonlyArray<CaseEvent>,
     effects: ReadonlyArray<Effect.Effect<unknown, unknown, any>>,
-    expected: { readonly state: S; readonly eversion: EVersion } | undefined
+    expectation: (() => { readonly state: S; readonly eversion: EVersion }) | undefined
   ): Effect.Effect<boolean, Broken> {
     return Effect.gen({ self: this }, function*() {
       yield* this.store.restore(reached.stored)
@@ -307,7 +323,8 @@ export class Rig<Self, S, A, E> {
         return false
       }
       const loaded = yield* this.load(batch)
-      if (loaded === undefined || expected === undefined || !this.subject.isLaw("Save")) return true
+      if (loaded === undefined || expectation === undefined || !this.subject.isLaw("Save")) return true
+      const expected = expectation()
       if (loaded.eversion === expected.eversion && this.isSame(loaded.state, expected.state)) return true
       const summary = "loadState does not return what saveState saved"
       return yield* this.broken(
