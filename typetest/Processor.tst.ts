@@ -131,6 +131,7 @@ type BatchError =
   | Refused
   | EventboxError.ContentionError
   | EventboxError.EventDecodeError
+  | EventboxError.MailboxOwned
   | EventboxError.DatastoreError
   | EventboxError.EventRejected
   | EventboxError.StateDecodeError

@@ -8,6 +8,7 @@ import {
   ContentionError,
   DatastoreError,
   type EventDecodeError,
+  type MailboxOwned,
   isUnknownOutcome,
   type StoreError
 } from "../../src/EventboxError.ts"
@@ -55,7 +56,7 @@ export interface Fought {
   readonly mistakes: ReadonlyArray<string>
 }
 
-type Failure = ContentionError | EventDecodeError | StoreError
+type Failure = ContentionError | EventDecodeError | MailboxOwned | StoreError
 
 /** Runs the fight; `client` makes one more client of the database. */
 export const fight = (

@@ -19,6 +19,7 @@ import {
   EventDecodeError,
   EVersionChanged,
   isUnknownOutcome,
+  MailboxOwned,
   type StoreError
 } from "../EventboxError.ts"
 import * as Metrics from "../EventboxMetrics.ts"
@@ -26,6 +27,7 @@ import {
   type Event,
   type EVersion,
   isPrepareFailure,
+  misprovided,
   type Mutation,
   type PostProcess,
   type Processor,
@@ -106,8 +108,19 @@ interface Loaded<S> extends Entity.Loaded<S, EVersion> {
   readonly remembered: ReadonlyMap<string, Snapshot>
 }
 
+/** The implementation that was provided; dies when it is another box's. */
+export const implementationOf = <Self, S, A, E>(
+  box: ServiceClass<Self, any, S, A, E>
+): Effect.Effect<Processor<Self, S, A, E>, never, Self> =>
+  Effect.flatMap(box, (processor) => {
+    const problem = misprovided(box, processor)
+    return problem === undefined ? Effect.succeed(processor) : Effect.die(new Error(problem))
+  })
+
 /** What the steps of one batch share. */
 interface Batch<Self, S, A, E> {
+  /** Id of the box: the first batch makes the mailbox its own. */
+  readonly owner: string
   readonly processor: Processor<Self, S, A, E>
   readonly recipient: Recipient<Self>
   readonly set: DsSet.DsSet
@@ -120,7 +133,7 @@ export const runBatch = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   options: BatchOptions
-): Effect.Effect<BatchResult<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
+): Effect.Effect<BatchResult<E>, E | ContentionError | EventDecodeError | MailboxOwned | StoreError, Self | Datastore> =>
   attempt(box, recipient, options).pipe(
     // Not caught and raised again: the cause then would no longer name the callback that failed.
     Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
@@ -147,19 +160,21 @@ const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   if (maxBytes !== undefined && !(maxBytes > 0)) {
     return yield* Effect.die(new Error(`Eventbox: maxBytes is a positive number, got ${maxBytes}`))
   }
-  const processor: Processor<Self, S, A, E> = yield* box
+  const processor: Processor<Self, S, A, E> = yield* implementationOf(box)
   const set = DsSet.make({ parent: recipient.key })
   // Round 1.
-  const [listing, loaded] = yield* Effect.all([
-    listForBatch(set, recipient, { maxItems: maxEvents, maxBytes, cursor }),
-    load(processor, recipient)
+  const [listing, exit] = yield* Effect.all([
+    listForBatch(box, set, recipient, { maxItems: maxEvents, maxBytes, cursor }),
+    // Another box's state may well not load: whose mailbox it is says more.
+    Effect.exit(load(processor, recipient))
   ], { concurrency: "unbounded" })
+  const loaded = yield* exit
   yield* linkTraces(listing.items.map(({ trace }) => trace))
   const events = yield* decodeEvents(box, recipient, listing)
   // After a lost race these events are tried again. After another failure the next batch goes on behind them, so that
   // events that cannot be processed do not block the rest for ever.
   return yield* Effect.tapError(
-    finish({ processor, recipient, set, listing, loaded }, events),
+    finish({ owner: box.key, processor, recipient, set, listing, loaded }, events),
     (error) =>
       Effect.sync(() => {
         if (isTransient(error)) {
@@ -214,11 +229,17 @@ const countLanded = (recipient: Recipient<any>, consumed: number): Effect.Effect
 
 /** Lists, measures, and sends off the deletion of stored garbage: its tombstones stay while it does. // E4 */
 const listForBatch = Effect.fnUntraced(function*(
+  box: ServiceClass<any, any, any, any, any>,
   set: DsSet.DsSet,
-  { monitoringString }: Recipient<any>,
+  { key, monitoringString }: Recipient<any>,
   options: { readonly maxItems: number; readonly maxBytes: number | undefined; readonly cursor: Cursor | undefined }
-): Effect.fn.Return<DsSet.Listing, DatastoreError, Datastore> {
+): Effect.fn.Return<DsSet.Listing, DatastoreError | MailboxOwned, Datastore> {
   const listing = yield* Metrics.timed(Metrics.listDuration, monitoringString, DsSet.list(set, options))
+  const { owner } = listing.tombstones
+  if (owner !== undefined && owner !== box.key) {
+    listing.rewind()
+    return yield* new MailboxOwned({ recipient: key, owner, box: box.key })
+  }
   const { garbage, items } = listing
   const now = yield* Clock.currentTimeMillis
   const oldest = items.reduce((least, item) => Math.min(least, age(item)), now)
@@ -293,7 +314,7 @@ const apply = Effect.fnUntraced(function*<Self, S, A, E>(
 ) {
   const { listing, loaded, processor, recipient, set } = batch
   yield* checkEVersion(processor, recipient, loaded)
-  const op = yield* DsSet.beginPop(set, listing)
+  const op = yield* DsSet.beginPop(set, listing, { owner: batch.owner })
   for (const { events = [], sideEffect } of transitions) {
     if (sideEffect !== undefined) yield* sideEffect
     for (const { id } of events) op.pop(id) // E2: a failed pop shows as a changed head, in the commit
