@@ -39,7 +39,7 @@ import * as Transaction from "../Transaction.ts"
 import { misuse } from "./decision.ts"
 import { deleteUnchanged } from "./deletions.ts"
 import { linkTraces } from "./emission.ts"
-import type * as Entity from "./entityProcessor.ts"
+import { carryText, type Loaded as LoadedState } from "./entityProcessor.ts"
 import { dropNoops, saveChanged } from "./saving.ts"
 import type { Cursor } from "./setMemory.ts"
 import { inSpan } from "./span.ts"
@@ -103,7 +103,7 @@ const decodeRest = Effect.fnUntraced(function*<Self, S, A, E>(
 
 const age = (item: DsSet.Item): number => item.atMillis ?? 0
 
-interface Loaded<S> extends Entity.Loaded<S, EVersion> {
+interface Loaded<S> extends LoadedState<S, EVersion> {
   /** What `loadState` looked up. */
   readonly remembered: ReadonlyMap<string, Snapshot>
 }
@@ -262,7 +262,7 @@ const load = <Self, S, A, E>(
 ): Effect.Effect<Loaded<S>, E | StoreError, Datastore> =>
   Effect.map(
     remembering(processor.loadState(recipient)),
-    ([loaded, remembered]) => ({ ...loaded, remembered })
+    ([read, remembered]) => ({ ...carryText(read), remembered })
   )
 
 /** Asks the processor, and checks what it decided; its garbage is deleted also when it fails. */

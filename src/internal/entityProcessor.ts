@@ -20,8 +20,11 @@ import { flatMapAtOnce, type JsonCodec, mapAtOnce, messageOf, parse, toText } fr
 /** Where a processor carries its {@link StateText}: an own property, which a copy of the processor has as well. */
 export const StateTextId: unique symbol = Symbol.for("~eventbox/Processor/stateText")
 
-/** Where a loaded state carries its text. */
+/** Where a batch carries the text of the state that it has loaded. */
 const StoredId: unique symbol = Symbol.for("~eventbox/Processor/stored")
+
+/** The texts of what `loadState` has returned, whose form is the user's. */
+const texts = new WeakMap<object, Stored>()
 
 /** What was read, beside the state that came of it. */
 interface Stored {
@@ -33,12 +36,28 @@ interface Stored {
   readonly json: Schema.Json | undefined
 }
 
-/** A state and its version, as `loadState` returns them. */
-export interface Loaded<out S, out V extends number = number> {
+/** What `loadState` returns. */
+interface Read<out S, out V> {
   readonly state: S
   readonly eversion: V
+}
+
+/** A state and its version, as a batch carries them. */
+export interface Loaded<out S, out V extends number = number> extends Read<S, V> {
   /** Only of a state that {@link makeEntityProcessor} has loaded. */
-  readonly [StoredId]?: Stored | undefined
+  readonly [StoredId]: Stored | undefined
+}
+
+/** What `loadState` has returned, with its text where it has one. */
+export const carryText = <S, V extends number>(read: Read<S, V>): Loaded<S, V> => ({
+  state: read.state,
+  eversion: read.eversion,
+  [StoredId]: texts.get(read)
+})
+
+const noteText = <S, V>(read: Read<S, V>, text: string | undefined, json: Schema.Json | undefined): Read<S, V> => {
+  texts.set(read, { state: read.state, text, json })
+  return read
 }
 
 /** What a batch asks beside the functions of a processor. */
@@ -159,18 +178,17 @@ const makeLoad = <S, V extends number>(
 ) =>
 (
   { key }: { readonly key: Key },
-  initial: () => { readonly state: S; readonly eversion: V }
-): Effect.Effect<Loaded<S, V>, DatastoreError | StateDecodeError, Datastore> =>
-  Effect.flatMap(get(key), (found): Effect.Effect<Loaded<S, V>, StateDecodeError> => {
+  initial: () => Read<S, V>
+): Effect.Effect<Read<S, V>, DatastoreError | StateDecodeError, Datastore> =>
+  Effect.flatMap(get(key), (found): Effect.Effect<Read<S, V>, StateDecodeError> => {
     const { EVersion: version, State: text } = Option.getOrUndefined(found)?.properties ?? {}
     if (version === undefined && text === undefined) {
-      const loaded = initial()
+      const read = initial()
       // Its text shows whether it is changed in place: it may be one object for all recipients.
-      const encoded = Effect.exit(encode(loaded.state, key))
-      return Effect.map(encoded, (exit) => {
-        const stored = { state: loaded.state, text: Exit.isSuccess(exit) ? exit.value.text : undefined, json: undefined }
-        return { ...loaded, [StoredId]: stored }
-      })
+      return Effect.map(
+        Effect.exit(encode(read.state, key)),
+        (exit) => noteText(read, Exit.isSuccess(exit) ? exit.value.text : undefined, undefined)
+      )
     }
     if (version === undefined) {
       const detail = "the entity has State and no EVersion, so State is something else's, and would be overwritten"
@@ -180,11 +198,7 @@ const makeLoad = <S, V extends number>(
     const decoded = flatMapAtOnce(
       json === undefined ? codec.decodeText(text) : codec.decode(json),
       (state) =>
-        mapAtOnce(decodeVersion(version), (eversion): Loaded<S, V> => ({
-          state,
-          eversion,
-          [StoredId]: { state, text: text as string, json }
-        }))
+        mapAtOnce(decodeVersion(version), (eversion) => noteText({ state, eversion }, text as string, json))
     )
     return Effect.mapError(decoded, (cause) => new StateDecodeError({ recipient: key, cause }))
   })

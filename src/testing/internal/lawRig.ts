@@ -17,7 +17,7 @@ import type { Backend } from "../../Backend.ts"
 import * as Datastore from "../../Datastore.ts"
 import { Ids, makeSeeded } from "../../Ids.ts"
 import { misuse } from "../../internal/decision.ts"
-import type { Loaded } from "../../internal/entityProcessor.ts"
+import { carryText, type Loaded } from "../../internal/entityProcessor.ts"
 import { dropNoops, saveChanged } from "../../internal/saving.ts"
 import * as InMemory from "../../layers/InMemory.ts"
 import {
@@ -260,7 +260,7 @@ export class Rig<Self, S, A, E> {
       const { processor, recipient } = this.subject
       const exit = yield* this.run(Effect.suspend(() => processor.loadState(recipient)), "load")
       yield* this.checkPure("loadState", batch, undefined)
-      if (Exit.isSuccess(exit)) return exit.value
+      if (Exit.isSuccess(exit)) return carryText(exit.value)
       yield* this.failed("loadState", exit.cause, undefined, batch, undefined)
       return undefined
     })
