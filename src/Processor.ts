@@ -30,6 +30,7 @@ import * as Key from "./Key.ts"
 import type { Transaction } from "./Transaction.ts"
 
 const RecipientTypeId = "~eventbox/Processor/Recipient"
+declare const AdviceTypeId: unique symbol
 const PrepareFailureTypeId = "~eventbox/Processor/PrepareFailure"
 
 /**
@@ -84,12 +85,14 @@ export const EVersion = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).pipe(
  *
  * **Details**
  *
- * May emit events to any box, and read and write entities by key with the functions of `Datastore`.
+ * May emit events to any box, and read and write entities by key with the functions of `Datastore`. It sees what side
+ * effects of the same batch have written before it: read what you change inside of it, not in `prepareMutation`. `R` is
+ * for services beside these two; the effects of a box have none.
  *
  * @category models
  * @since 0.1.0
  */
-export type SideEffect<E = never> = Effect.Effect<unknown, E | StoreError, Datastore | Transaction>
+export type SideEffect<E = never, R = never> = Effect.Effect<unknown, E | StoreError, Datastore | Transaction | R>
 
 /**
  * Work to be done after the commit; not atomic with it, and lost when the process dies first.
@@ -97,7 +100,7 @@ export type SideEffect<E = never> = Effect.Effect<unknown, E | StoreError, Datas
  * @category models
  * @since 0.1.0
  */
-export type PostProcess<E = never> = Effect.Effect<unknown, E | StoreError, Datastore>
+export type PostProcess<E = never, R = never> = Effect.Effect<unknown, E | StoreError, Datastore | R>
 
 /**
  * One step of a recipient: the events it consumes, the state it leads to, and the effects that belong to it.
@@ -107,17 +110,20 @@ export type PostProcess<E = never> = Effect.Effect<unknown, E | StoreError, Data
  * @category models
  * @since 0.1.0
  */
-export interface Transition<S, A, E = never> {
+export interface Transition<S, A, E = never, R = never> {
   /** May be the same state. */
   readonly transitionTo: S
-  /** Consumed by this transition: events of this batch, each by one transition at most. */
+  /**
+   * Consumed by this transition: events of this batch, each by one transition at most. Left out, the transition
+   * consumes nothing: what waits is offered again, and a decision that it led to is made again with every batch.
+   */
   readonly events?: ReadonlyArray<Event<A>> | undefined
   /** Atomic with the state; compose several with {@link Chain}. */
-  readonly sideEffect?: SideEffect<E> | undefined
+  readonly sideEffect?: SideEffect<E, R> | undefined
   /** Saves the state, and raises its version, also when it is equal to the one that was loaded. */
   readonly touch?: boolean | undefined
   /** After the commit, not atomic. */
-  readonly postProcess?: PostProcess<E> | undefined
+  readonly postProcess?: PostProcess<E, R> | undefined
 }
 
 /**
@@ -132,8 +138,8 @@ export interface Transition<S, A, E = never> {
  * @category models
  * @since 0.1.0
  */
-export interface Mutation<S, A, E = never> {
-  readonly transitions: ReadonlyArray<Transition<S, A, E>>
+export interface Mutation<S, A, E = never, R = never> {
+  readonly transitions: ReadonlyArray<Transition<S, A, E, R>>
   readonly garbage?: ReadonlyArray<Event<A>> | undefined
 }
 
@@ -145,15 +151,16 @@ export interface Mutation<S, A, E = never> {
  * @category models
  * @since 0.1.0
  */
-export interface Processor<in out Self, S, A, E = never> {
+export interface Processor<in out Self, S, A, E = never, R = never> {
   /**
    * Loads state and version, before the transaction; a missing entity is the initial state with version 0. What it
-   * looks up with `Datastore.get` is remembered for the batch: reading it again costs nothing, and the commit expects
-   * it unchanged.
+   * looks up with `Datastore.get`, also in a transaction of its own, is remembered for the batch: reading it again
+   * costs nothing, and the commit expects it unchanged. It should write nothing; what it writes to a key that it has
+   * read costs one more read, and is expected as it was written.
    */
   readonly loadState: (
     recipient: Recipient<Self>
-  ) => Effect.Effect<{ readonly state: S; readonly eversion: EVersion }, E | StoreError, Datastore>
+  ) => Effect.Effect<{ readonly state: S; readonly eversion: EVersion }, E | StoreError, Datastore | R>
   /**
    * Decides, before the transaction. The events are an arbitrary subset of the outstanding ones, oldest first as far as
    * clocks agree. Must have no effects of its own: what must happen goes into transitions. May run many times.
@@ -162,20 +169,23 @@ export interface Processor<in out Self, S, A, E = never> {
     events: ReadonlyArray<Event<A>>,
     state: S,
     recipient: Recipient<Self>
-  ) => Effect.Effect<Mutation<S, A, E>, E | StoreError | PrepareFailure<E, A>, Datastore>
+  ) => Effect.Effect<Mutation<S, A, E, R>, E | StoreError | PrepareFailure<E, A>, Datastore | R>
   /**
    * Reads the version again, first thing inside the transaction. Optional: without it every entity that `loadState`
    * looked up is expected to be unchanged.
    */
   readonly fetchEVersion?:
-    | ((recipient: Recipient<Self>) => Effect.Effect<EVersion, E | StoreError, Datastore | Transaction>)
+    | ((recipient: Recipient<Self>) => Effect.Effect<EVersion, E | StoreError, Datastore | Transaction | R>)
     | undefined
-  /** Saves, inside the transaction, and only when the state changed; `eversion` is the loaded one plus 1. */
+  /**
+   * Saves, inside the transaction, and only when the state changed (another object, and not equal by `Equal.equals`; of
+   * `entity`: another text) or a transition touches it; `eversion` is the loaded one plus 1.
+   */
   readonly saveState: (
     state: S,
     eversion: EVersion,
     recipient: Recipient<Self>
-  ) => Effect.Effect<unknown, E | StoreError, Datastore | Transaction>
+  ) => Effect.Effect<unknown, E | StoreError, Datastore | Transaction | R>
   /** How `entity` compares and saves states. @internal */
   readonly [StateTextId]?: StateText<S> | undefined
 }
@@ -186,7 +196,7 @@ export interface Processor<in out Self, S, A, E = never> {
  * @category models
  * @since 0.1.0
  */
-export interface ServiceClass<in out Self, in out Id extends string, in out S, in out A, in out E>
+export interface ServiceClass<in out Self, in out Id extends string, in out S, in out A, E>
   extends Context.ServiceClass<Self, Id, Processor<Self, S, A, E>>
 {
   /** Datastore kind of the recipients. */
@@ -205,15 +215,26 @@ export interface ServiceClass<in out Self, in out Id extends string, in out S, i
    */
   readonly recipient: (idOrKey: Key.Id | Key.Key, monitoringString?: string) => Recipient<Self>
   /** The layer of an implementation; its callbacks are typed from the schemas. */
-  readonly toLayer: <EX, RX>(
-    build: Effect.Effect<Processor<Self, S, A, E>, EX, RX>
-  ) => Layer.Layer<Self, EX, RX>
+  toLayer<EX, RX>(
+    build: Effect.Effect<Processor<Self, S, A, E | Advice<UndeclaredError>, Advice<MissingService>>, EX, RX>
+  ): Layer.Layer<Self, EX, RX>
   /**
    * An implementation whose state lives in the recipient's own entity, in the properties `EVersion` and `State` (JSON
-   * text), neither indexed; other properties of that entity are kept. Costs 1 read, and 1 write per batch.
-   */
-  readonly entity: (options: EntityOptions<Self, S, A, E>) => Effect.Effect<Processor<Self, S, A, E>>
+  XX   */
+  entity(options: EntityOptions<Self, S, A, E>): Effect.Effect<Processor<Self, S, A, E>>
 }
+
+/**
+ * Any box: the type of one in a list, as in `const boxes: ReadonlyArray<Processor.Any> = [Orders, Invoices]`.
+ *
+ * **Details**
+ *
+ * What is emitted to it and what its batches fail with is `any`; so are the services that they need.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Any = ServiceClass<any, any, any, any, any>
 
 /**
  * What `entity` needs beside the schemas.
@@ -230,8 +251,28 @@ export interface EntityOptions<in out Self, S, A, E> {
    * replaced by another kind of value; an element of an array keeps its own as long as the element is left as it is.
    */
   readonly excess?: "preserve" | "drop" | undefined
-  readonly prepareMutation: Processor<Self, S, A, E>["prepareMutation"]
+  readonly prepareMutation: Processor<
+    Self,
+    S,
+    A,
+    E | Advice<UndeclaredError>,
+    Advice<MissingService>
+  >["prepareMutation"]
 }
+
+/**
+ * Stands in the types of callbacks so that a compiler's message shows what to do; nothing has this type.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Advice<out Text extends string> {
+  readonly [AdviceTypeId]: Text
+}
+
+type UndeclaredError = "declare this failure: give Processor.Service its schema as `error:`"
+
+type MissingService = "take this service where the layer is built: toLayer(Effect.gen(function*() { … }))"
 
 /**
  * The failure of a `prepareMutation` that nevertheless declares garbage; made by {@link failWithGarbage}.
@@ -299,8 +340,8 @@ export const Chain = <E = never, R = never>(
  *
  * `id` names the service and must be unique in the program. `kind` is the Datastore kind of the recipients. `state` and
  * `event` are schemas that need no services; events are stored as the JSON text of `event` (`Schema.toCodecJson`), so
- * change the schema only in ways that still decode what is stored. `error` gives the type of the processor's own
- * failures.
+ * change the schema only in ways that still decode what is stored. `codec` stores them as bytes of its own instead.
+ * `error` gives the type of the processor's own failures.
  *
  * Throws when `kind` breaks the rules of `Key`.
  *
@@ -414,6 +455,11 @@ export const misprovided = (
 /**
  * Encodes values to bytes and back.
  *
+ * **Details**
+ *
+ * A value that `encode` fails for, throws at or makes no bytes of is refused by emit as `EventRejected`/`Encode`; bytes
+ * that `decode` fails for are an `EventDecodeError`. Effects that are done at once (`Effect.succeed`) cost no fiber.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -472,9 +518,9 @@ const entityProcessor = <Self, S, A, E>(
   const { loadState, ...rest } = makeEntityProcessor({ box: declaration.id, declaration, codec, decodeVersion, excess })
   return {
     ...rest,
-    loadState: (recipient) =>
-      loadState(recipient, () => ({ state: initial(recipient), eversion: EVersion.make(0) })),
-    prepareMutation
+    loadState: (recipient) => loadState(recipient, () => ({ state: initial(recipient), eversion: EVersion.make(0) })),
+    // Nothing has the type of an advice.
+    prepareMutation: prepareMutation as Processor<Self, S, A, E>["prepareMutation"]
   }
 }
 

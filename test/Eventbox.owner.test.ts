@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Schema } from "effect"
 import * as Datastore from "../src/Datastore.ts"
-import * as Entity from "../src/Entity.ts"
+import type * as Entity from "../src/Entity.ts"
 import * as Eventbox from "../src/Eventbox.ts"
 import * as Key from "../src/Key.ts"
 import * as Processor from "../src/Processor.ts"

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
-import { Datastore, get, patch } from "../Datastore.ts"
+import { type Datastore, get, patch } from "../Datastore.ts"
 import type { Properties } from "../Entity.ts"
 import { type DatastoreError, StateDecodeError } from "../EventboxError.ts"
 import type { Key } from "../Key.ts"
@@ -102,6 +102,9 @@ interface Encoded {
   readonly text: string
 }
 
+const saveText = (text: string, eversion: number, key: Key) =>
+  patch(key, { EVersion: eversion, State: text }, { unindexed: ["EVersion", "State"] })
+
 /** The functions of a processor that load and save. */
 export const makeEntityProcessor = <S, V extends number>(options: Options<S, V>) => {
   const { box, codec, excess } = options
@@ -138,8 +141,6 @@ export const makeEntityProcessor = <S, V extends number>(options: Options<S, V>)
     // A schema that decodes one text to two states cannot be held to it.
     return one.text === next.text || one.text !== two.text ? undefined : yield* changedInPlace(box, key)
   })
-  const saveText = (text: string, eversion: number, key: Key) =>
-    patch(key, { EVersion: eversion, State: text }, { unindexed: ["EVersion", "State"] })
   const saveState = (state: S, eversion: V, { key }: { readonly key: Key }) =>
     Effect.gen(function*() {
       const next = yield* encode(state, key)
