@@ -32,6 +32,7 @@ import {
 } from "../../Processor.ts"
 import { Broken, type Name } from "./lawBroken.ts"
 import type { CaseEvent } from "./lawCase.ts"
+import { noteRewrites, type Rewritten } from "./lawRewrites.ts"
 import { describeCall } from "./table.ts"
 import { makeClock, makeRandom } from "./turns.ts"
 
@@ -64,6 +65,8 @@ export interface Decision<S> {
   readonly again: Effect.Effect<void, Broken>
   readonly consumed: ReadonlyArray<string>
   readonly garbage: ReadonlyArray<string>
+  /** What its side effects wrote more than once, when it has landed. */
+  readonly rewritten: Rewritten
   /**
    * The state that its commit leads to; `undefined` when there is nothing to commit, or its effects fail as they may.
    */
@@ -184,7 +187,8 @@ export class Rig<Self, S, A, E> {
     return Effect.gen({ self: this }, function*() {
       const first = yield* this.ask(reached, batch, "first")
       const again = this.subject.isLaw("Decision") ? this.askAgain(reached, batch, first) : Effect.void
-      if (first === undefined) return { again, consumed: [], garbage: [], land: Effect.undefined }
+      const rewritten: Rewritten = new Map()
+      if (first === undefined) return { again, consumed: [], garbage: [], rewritten, land: Effect.undefined }
       yield* this.checkBatch(first.mutation, reached, batch)
       const { transitions, garbage = [] } = first.mutation
       for (const [index, { transitionTo }] of transitions.entries()) {
@@ -194,7 +198,8 @@ export class Rig<Self, S, A, E> {
         again,
         consumed: transitions.flatMap(({ events = [] }) => events.map(({ id }) => id)),
         garbage: garbage.map(({ id }) => id),
-        land: this.land(reached, batch, first.loaded, transitions)
+        rewritten,
+        land: this.land(reached, batch, first.loaded, transitions, rewritten)
       }
     })
   }
@@ -271,7 +276,8 @@ export class Rig<Self, S, A, E> {
     reached: Reached<S>,
     batch: ReadonlyArray<CaseEvent>,
     loaded: Loaded<S, EVersion>,
-    all: ReadonlyArray<Transition<S, A, E>>
+    all: ReadonlyArray<Transition<S, A, E>>,
+    rewritten: Rewritten
   ): Effect.Effect<Reached<S> | undefined, Broken> {
     return Effect.gen({ self: this }, function*() {
       const place = { processor: this.subject.processor, recipient: this.subject.recipient, loaded }
@@ -301,7 +307,7 @@ export class Rig<Self, S, A, E> {
       const landed = yield* this.commit(
         reached,
         batch,
-        [...effects, save],
+        [noteRewrites(Effect.forEach(effects, (effect) => effect, { discard: true }), rewritten), save],
         effects.length > 0 ? undefined : expected
       )
       return landed ? yield* this.arrive() : undefined
