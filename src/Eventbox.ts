@@ -226,7 +226,8 @@ const allItems = 1_000_000_000
  * **Details**
  *
  * Cost and errors are those of the processor's `loadState`: for `entity`, 1 read, `StateDecodeError` for a stored state
- * that does not fit the schema, and `DatastoreError` when the read failed after its retries.
+ * that does not fit the schema, and `DatastoreError` when the read failed after its retries. `ContentionError` comes
+ * only from one with a transaction of its own.
  *
  * @category inspection
  * @since 0.1.0
@@ -234,8 +235,11 @@ const allItems = 1_000_000_000
 export const loadState = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>
-): Effect.Effect<{ readonly state: S; readonly eversion: EVersion }, E | StoreError, Self | Datastore> =>
-  Effect.flatMap(implementationOf(box), (processor) => processor.loadState(recipient))
+): Effect.Effect<
+  { readonly state: S; readonly eversion: EVersion },
+  E | ContentionError | StoreError,
+  Self | Datastore
+> => Effect.flatMap(implementationOf(box), (processor) => processor.loadState(recipient))
 
 /**
  * Processes one batch of events: loads, decides, and lands state, side effects and the consumption of events together.

@@ -22,7 +22,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
 import type { Datastore } from "./Datastore.ts"
-import type { StoreError } from "./EventboxError.ts"
+import type { ContentionError, StoreError } from "./EventboxError.ts"
 import { makeEntityProcessor, type StateText, StateTextId } from "./internal/entityProcessor.ts"
 import { flatMapAtOnce, type JsonCodec, makeJsonCodec, mapAtOnce, parse, safely, toText } from "./internal/jsonCodec.ts"
 import { encodeText } from "./internal/slab.ts"
@@ -160,7 +160,11 @@ export interface Processor<in out Self, S, A, E = never, R = never> {
    */
   readonly loadState: (
     recipient: Recipient<Self>
-  ) => Effect.Effect<{ readonly state: S; readonly eversion: EVersion }, E | StoreError, Datastore | R>
+  ) => Effect.Effect<
+    { readonly state: S; readonly eversion: EVersion },
+    E | ContentionError | StoreError,
+    Datastore | R
+  >
   /**
    * Decides, before the transaction. The events are an arbitrary subset of the outstanding ones, oldest first as far as
    * clocks agree. Must have no effects of its own: what must happen goes into transitions. May run many times.

@@ -68,7 +68,9 @@ describe("a mailbox belongs to the box whose batch was the first there", () => {
           Eventbox.processBatch(Names, Names.recipient(ada))
         ]
       ) {
-        const [error, report] = yield* recorder.during(Effect.flip(foreign as Effect.Effect<unknown, { message: string }, any>))
+        const [error, report] = yield* recorder.during(
+          Effect.flip(foreign as Effect.Effect<unknown, { message: string }, any>)
+        )
         assert.match(
           error.message,
           /^The mailbox of User,"ada" belongs to the box test\/Credits, not to test\/(Visits|Names): nothing was consumed/
@@ -106,13 +108,20 @@ describe("a mailbox belongs to the box whose batch was the first there", () => {
         Effect.result(Eventbox.processBatch(Credits, Credits.recipient(ada))),
         Effect.result(Eventbox.processBatch(Visits, Visits.recipient(ada)))
       ], { concurrency: "unbounded" })
-      const loser = credits._tag === "Failure" ? credits.failure : visits._tag === "Failure" ? visits.failure : undefined
+      const loser = credits._tag === "Failure"
+        ? credits.failure
+        : visits._tag === "Failure"
+        ? visits.failure
+        : undefined
       assert.strictEqual(loser?._tag, "ContentionError")
 
       const again = credits._tag === "Failure"
         ? Eventbox.processBatch(Credits, Credits.recipient(ada))
         : Eventbox.processBatch(Visits, Visits.recipient(ada))
-      assert.strictEqual((yield* Effect.flip(again as Effect.Effect<unknown, { _tag: string }, any>))._tag, "MailboxOwned")
+      assert.strictEqual(
+        (yield* Effect.flip(again as Effect.Effect<unknown, { _tag: string }, any>))._tag,
+        "MailboxOwned"
+      )
     }).pipe(Effect.provide(boxes)) as Effect.Effect<void>)
 
   it.effect("also after a batch whose response was lost, and one that consumed nothing", () =>
@@ -178,7 +187,10 @@ describe("an implementation of another declaration", () => {
 
   it.effect("of another id dies too, when its layer is built or when it is used", () =>
     Effect.gen(function*() {
-      const visits = yield* Visits.entity({ initial: () => 0, prepareMutation: () => Effect.succeed({ transitions: [] }) })
+      const visits = yield* Visits.entity({
+        initial: () => 0,
+        prepareMutation: () => Effect.succeed({ transitions: [] })
+      })
       const forced: any = visits
       const use = Eventbox.processBatch(Credits, Credits.recipient(ada))
 
@@ -190,7 +202,10 @@ describe("an implementation of another declaration", () => {
         ]
       ) {
         const message = yield* defectOf(provided)
-        assert.include(message, "The implementation that is provided for the box test/Credits is that of the box test/Visits")
+        assert.include(
+          message,
+          "The implementation that is provided for the box test/Credits is that of the box test/Visits"
+        )
       }
     }).pipe(Effect.provide(world)))
 

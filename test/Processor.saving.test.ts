@@ -6,7 +6,17 @@ import * as Eventbox from "../src/Eventbox.ts"
 import * as Key from "../src/Key.ts"
 import * as Processor from "../src/Processor.ts"
 import { Recorder } from "../src/testing/index.ts"
-import { consumeAll, deciding, emit, Journal, journal, saved, version, withJournal, withMock } from "./utils/boxJournal.ts"
+import {
+  consumeAll,
+  deciding,
+  emit,
+  Journal,
+  journal,
+  saved,
+  version,
+  withJournal,
+  withMock
+} from "./utils/boxJournal.ts"
 import { defectOf, world } from "./utils/boxWorld.ts"
 
 /** A box of any state whose batches consume all, and lead to what `next` makes of the state. */
@@ -53,10 +63,20 @@ describe("a state that differs by its text alone", () => {
     ["URLSearchParams in a struct", Schema.Struct({ q: Schema.URLSearchParams }), { q: params("a=1") }, {
       q: params("a=2")
     }, "{\"q\":\"a=2\"}"],
-    ["the order of a Map", Schema.ReadonlyMap(Schema.String, Schema.Int), new Map([["a", 1], ["b", 2]]),
-      new Map([["b", 2], ["a", 1]]), "[[\"b\",2],[\"a\",1]]"],
-    ["the order of a record", Schema.Record(Schema.String, Schema.Int), { a: 1, b: 2 }, { b: 2, a: 1 },
-      "{\"b\":2,\"a\":1}"]
+    [
+      "the order of a Map",
+      Schema.ReadonlyMap(Schema.String, Schema.Int),
+      new Map([["a", 1], ["b", 2]]),
+      new Map([["b", 2], ["a", 1]]),
+      "[[\"b\",2],[\"a\",1]]"
+    ],
+    [
+      "the order of a record",
+      Schema.Record(Schema.String, Schema.Int),
+      { a: 1, b: 2 },
+      { b: 2, a: 1 },
+      "{\"b\":2,\"a\":1}"
+    ]
   ]
   it.effect.each(cases)("is saved: %s", ([, schema, before, after, text]) =>
     Effect.gen(function*() {
@@ -180,7 +200,10 @@ describe("a state that is handed back as it was is not saved", () => {
       const renamed = {
         ...base,
         loadState: (recipient: typeof journal) =>
-          Effect.map(base.loadState(recipient), (loaded) => ({ ...loaded, state: loaded.state.map((one) => `${one}!`) }))
+          Effect.map(
+            base.loadState(recipient),
+            (loaded) => ({ ...loaded, state: loaded.state.map((one) => `${one}!`) })
+          )
       }
       yield* emit(["a"])
       yield* Eventbox.processBatch(Journal, journal).pipe(withJournal())
@@ -346,9 +369,14 @@ describe("saving", () => {
       circular.self = circular
       let deep: unknown = 1
       for (let n = 0; n < 20_000; n++) deep = [deep]
-      for (const [schema, state] of [[Schema.Any, circular], [Schema.Any, undefined], [Schema.Unknown, deep]] as const) {
+      for (
+        const [schema, state] of [[Schema.Any, circular], [Schema.Any, undefined], [Schema.Unknown, deep]] as const
+      ) {
         const box = makeBox<unknown>(schema as Schema.Codec<unknown>, () => 0, () => ({ transitionTo: state }))
-        assert.match(yield* defectOf(box.step), /The new state of Box,"one" does not fit the state schema of test\/Box: /)
+        assert.match(
+          yield* defectOf(box.step),
+          /The new state of Box,"one" does not fit the state schema of test\/Box: /
+        )
       }
     }).pipe(Effect.provide(world)))
 })
@@ -434,7 +462,8 @@ describe("fields of a stored state that its schema does not know", () => {
       const recipient = Box.recipient("one")
       const base = yield* Box.entity({
         initial: () => assert.fail("there is a state"),
-        prepareMutation: (events, state) => Effect.succeed({ transitions: [{ events, transitionTo: { ...state, gone: "no" } }] })
+        prepareMutation: (events, state) =>
+          Effect.succeed({ transitions: [{ events, transitionTo: { ...state, gone: "no" } }] })
       })
       let saves = 0
       const layer = Box.toLayer(Effect.succeed({

@@ -16,7 +16,8 @@ const other = Key.make("K", "b")
 const elsewhere = (at: Key.Key, n: number) =>
   Effect.flatMap(
     InMemory.InMemory,
-    ({ backend }) => Effect.orDie(backend.commit({ mutations: [{ _tag: "Upsert", entity: entity(at, n) }], expected: [] }))
+    ({ backend }) =>
+      Effect.orDie(backend.commit({ mutations: [{ _tag: "Upsert", entity: entity(at, n) }], expected: [] }))
   )
 
 type Tag = "Insert" | "Upsert" | "Patch" | "Delete"
@@ -111,7 +112,10 @@ describe("writes of one key in one transaction", () => {
     assert.strictEqual(mutation!._tag, tag)
     const { properties, unindexed } = (mutation as Exclude<Mutation, { readonly _tag: "Delete" }>).entity
     assert.deepStrictEqual(Object.keys(properties), Array.from(new Set([...first[0], ...second[0]])))
-    assert.deepStrictEqual(unindexed === "all" ? unindexed : Array.from(unindexed).toSorted(), flags as Array<string> | "all")
+    assert.deepStrictEqual(
+      unindexed === "all" ? unindexed : Array.from(unindexed).toSorted(),
+      flags as Array<string> | "all"
+    )
   })
 
   it.effect("a combination that cannot be said fails at once, names the key, and the body may go on without it", () =>
@@ -363,7 +367,10 @@ describe("reads that are remembered", () => {
       const faulty = yield* Faulty.Faulty
       const [, memory] = yield* Datastore.remembering(Effect.gen(function*() {
         yield* read(key)
-        yield* faulty.inject("commit", Faulty.around({ after: Effect.provideContext(elsewhere(key, 7), yield* Effect.context<InMemory.InMemory>()) }))
+        yield* faulty.inject(
+          "commit",
+          Faulty.around({ after: Effect.provideContext(elsewhere(key, 7), yield* Effect.context<InMemory.InMemory>()) })
+        )
         yield* Datastore.put([entity(key, 2)])
       }))
 

@@ -90,6 +90,13 @@ holds<Same<typeof layer, Layer.Layer<Counter, never, Mailer>>>()
 
 declare const implement: (part: Partial<Processor.Processor<Counter, State, Value, Refused>>) => void
 
+// `loadState` may have a transaction of its own, whose contention is the batch's.
+// guard: src/Processor.ts Processor: E | ContentionError | StoreError => E | StoreError
+implement({
+  loadState: () =>
+    Datastore.withTransaction(Effect.succeed({ state: { total: 0 }, eversion: Processor.EVersion.make(0) }))
+})
+
 // guard: src/Processor.ts Processor: readonly eversion: EVersion => readonly eversion: number
 // @ts-expect-error EVersion
 implement({ loadState: () => Effect.succeed({ state: { total: 0 }, eversion: 0 }) })

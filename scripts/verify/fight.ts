@@ -8,8 +8,8 @@ import {
   ContentionError,
   DatastoreError,
   type EventDecodeError,
-  type MailboxOwned,
   isUnknownOutcome,
+  type MailboxOwned,
   type StoreError
 } from "../../src/EventboxError.ts"
 import * as Processor from "../../src/Processor.ts"

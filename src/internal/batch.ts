@@ -133,7 +133,11 @@ export const runBatch = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   options: BatchOptions
-): Effect.Effect<BatchResult<E>, E | ContentionError | EventDecodeError | MailboxOwned | StoreError, Self | Datastore> =>
+): Effect.Effect<
+  BatchResult<E>,
+  E | ContentionError | EventDecodeError | MailboxOwned | StoreError,
+  Self | Datastore
+> =>
   attempt(box, recipient, options).pipe(
     // Not caught and raised again: the cause then would no longer name the callback that failed.
     Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
@@ -259,7 +263,7 @@ const listForBatch = Effect.fnUntraced(function*(
 const load = <Self, S, A, E>(
   processor: Processor<Self, S, A, E>,
   recipient: Recipient<Self>
-): Effect.Effect<Loaded<S>, E | StoreError, Datastore> =>
+): Effect.Effect<Loaded<S>, E | ContentionError | StoreError, Datastore> =>
   Effect.map(
     remembering(processor.loadState(recipient)),
     ([read, remembered]) => ({ ...carryText(read), remembered })

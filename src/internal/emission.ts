@@ -54,7 +54,10 @@ export const makeItems = Effect.fnUntraced(function*<A>(
       ? "given twice in one call, where the second would replace the first"
       : checkId(id)
     if (detail !== undefined) {
-      return yield* new EventRejected({ recipient, reason: new InvalidId({ id: typeof id === "object" ? "an object" : String(id), detail }) })
+      return yield* new EventRejected({
+        recipient,
+        reason: new InvalidId({ id: typeof id === "object" ? "an object" : String(id), detail })
+      })
     }
     const item = newItem(recipient, { id, value, trace }, atMillis)
     if (item.bytes > maxEntityBytes) {

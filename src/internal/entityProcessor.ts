@@ -198,8 +198,7 @@ const makeLoad = <S, V extends number>(
     const json = typeof text === "string" ? parse(text) : undefined
     const decoded = flatMapAtOnce(
       json === undefined ? codec.decodeText(text) : codec.decode(json),
-      (state) =>
-        mapAtOnce(decodeVersion(version), (eversion) => noteText({ state, eversion }, text as string, json))
+      (state) => mapAtOnce(decodeVersion(version), (eversion) => noteText({ state, eversion }, text as string, json))
     )
     return Effect.mapError(decoded, (cause) => new StateDecodeError({ recipient: key, cause }))
   })
