@@ -196,12 +196,12 @@ describe("an implementation of another declaration", () => {
 
       for (
         const provided of [
-          Effect.provide(use, Credits.toLayer(Effect.succeed(forced))),
+          Effect.scoped(Layer.build(Credits.toLayer(Effect.succeed(forced)))),
           Effect.provideService(use, Credits, forced),
           Effect.provideService(use, Credits, { ...forced })
         ]
       ) {
-        const message = yield* defectOf(provided)
+        const message = yield* defectOf(provided as Effect.Effect<unknown, unknown, Datastore.Datastore>)
         assert.include(
           message,
           "The implementation that is provided for the box test/Credits is that of the box test/Visits"

@@ -28,8 +28,6 @@ const texts = new WeakMap<object, Stored>()
 
 /** What was read, beside the state that came of it. */
 interface Stored {
-  /** The very state that has this text; a processor may have made another of it. */
-  readonly state: unknown
   /** `undefined` for an initial state that does not fit its schema. */
   readonly text: string | undefined
   /** The text as JSON; `undefined` for an initial state, of which nothing is stored. */
@@ -56,7 +54,7 @@ export const carryText = <S, V extends number>(read: Read<S, V>): Loaded<S, V> =
 })
 
 const noteText = <S, V>(read: Read<S, V>, text: string | undefined, json: Schema.Json | undefined): Read<S, V> => {
-  texts.set(read, { state: read.state, text, json })
+  texts.set(read, { text, json })
   return read
 }
 
@@ -83,9 +81,8 @@ export interface StateText<in out S> {
   readonly keep: (loaded: Loaded<S>, key: Key) => Effect.Effect<void, DatastoreError, Datastore | Transaction>
 }
 
-/** Whether this is the state that the entity processor has loaded, and not one that was made of it. */
-export const hasText = ({ [StoredId]: stored, state }: Loaded<unknown>): boolean =>
-  stored !== undefined && Object.is(stored.state, state)
+/** Whether a state came as the entity processor has loaded it: a processor may have made another of it. */
+export const hasText = ({ [StoredId]: stored }: Loaded<unknown>): boolean => stored !== undefined
 
 /** What the state of a recipient needs. */
 interface Options<S, V extends number> {
@@ -147,7 +144,7 @@ export const makeEntityProcessor = <S, V extends number>(options: Options<S, V>)
       // Mostly remembered: the state was loaded from it.
       const text = textIn(Option.getOrUndefined(yield* get(key))?.properties)
       const json = text === undefined ? undefined : parse(text)
-      yield* saveText(yield* merge({ state, text, json }, next, key), eversion, key)
+      yield* saveText(yield* merge({ text, json }, next, key), eversion, key)
     })
   const stateText: StateText<S> = {
     declaration: options.declaration,
