@@ -10,6 +10,7 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
@@ -125,8 +126,9 @@ export const layer = <E, R>(
  * **Details**
  *
  * Strongly consistent. Inside a transaction the first read of a key is remembered: later reads of it return the same,
- * the commit expects it unchanged, and the transaction's own writes are not seen. Cost: 1 read; concurrent calls share
- * RPCs.
+ * and the commit expects it unchanged. What the transaction itself has written is seen: reads return a copy of what is
+ * buffered. The key is read all the same, also one that was written first, so that the commit expects what was there; a
+ * write alone expects nothing. Cost: 1 read; concurrent calls share RPCs.
  *
  * Fails with `DatastoreError` when the read failed after its retries: see its `reason`.
  *
@@ -134,7 +136,7 @@ export const layer = <E, R>(
  * @since 0.1.0
  */
 export const get = (key: Key): Effect.Effect<Option.Option<Entity.Entity>, DatastoreError, Datastore> =>
-  Effect.map(snapshots([key]), ([snapshot]) => snapshot!.entity)
+  Effect.map(getAll([key]), ([entity]) => entity!)
 
 /**
  * Reads entities, in the order of the keys; `None` for each that does not exist.
@@ -149,7 +151,10 @@ export const get = (key: Key): Effect.Effect<Option.Option<Entity.Entity>, Datas
 export const getAll = (
   keys: ReadonlyArray<Key>
 ): Effect.Effect<ReadonlyArray<Option.Option<Entity.Entity>>, DatastoreError, Datastore> =>
-  Effect.map(snapshots(keys), (found) => found.map((snapshot) => snapshot.entity))
+  Effect.contextWith((context: Context.Context<Datastore>) => {
+    const transaction = Transaction.of(context)
+    return Effect.map(snapshots(keys), (found) => found.map((snapshot) => Transaction.entityOf(transaction, snapshot)))
+  })
 
 /**
  * Queries entities of one kind, in ascending key order.
@@ -277,14 +282,63 @@ export const transact = <A, E, R>(
       return Transaction.refuse("withTransaction", "transactions do not nest; call the body directly")
     }
     const datastore = Context.get(context, Datastore)
+    const memory = Context.get(context, ReadMemory)
     const transaction = Transaction.makeUnsafe(remembered)
     return Effect.uninterruptibleMask((restore) =>
       restore(Effect.provideService(body, Transaction.Transaction, transaction)).pipe(
-        Effect.onExit(() => Effect.sync(() => close(transaction))),
-        Effect.tap(() => Effect.andThen(commit(datastore, transaction), runAfterCommit(transaction)))
+        Effect.onExit((exit) => Effect.sync(() => close(transaction, exit, memory))),
+        Effect.tap(() => Effect.andThen(end(datastore, transaction, memory), runAfterCommit(transaction)))
       )
     )
   })
+
+/** Commits; where reads are being remembered, so are those of the transaction. // E1 */
+const end = (
+  datastore: Datastore["Service"],
+  transaction: Transaction.TransactionState,
+  memory: ReadMemory | undefined
+): Effect.Effect<void, ContentionError | DatastoreError> =>
+  memory === undefined
+    ? commit(datastore, transaction)
+    : Effect.flatMap(commit(datastore, transaction), () => {
+      keepReads(memory, transaction)
+      return rememberWrites(datastore, memory, transaction.writes)
+    })
+
+const keepReads = (memory: ReadMemory, { reads }: Transaction.TransactionState): void => {
+  for (const [id, snapshot] of reads) if (!memory.has(id)) memory.set(id, snapshot)
+}
+
+/**
+ * What was remembered of keys that were written since is old. Each is looked up again, and the new snapshot counts if
+ * it shows what was written: whoever remembers knows that. If it does not, another writer was at it, and the old one
+ * stays, so that the commit that expects it is contention.
+ */
+const rememberWrites = (
+  datastore: Datastore["Service"],
+  memory: ReadMemory,
+  writes: ReadonlyMap<string, Mutation>
+): Effect.Effect<void> => {
+  const old = Array.from(writes).flatMap(([id, write]) => {
+    const snapshot = memory.get(id)
+    return snapshot === undefined ? [] : [{ id, snapshot, wanted: Transaction.after(write, snapshot.entity) }]
+  })
+  if (old.length === 0) return Effect.void
+  return datastore.lookup(old.map(({ snapshot }) => snapshot.key)).pipe(
+    Effect.map((looked) => {
+      const now = looked.flatMap((part) => part.snapshots)
+      for (const [index, { id, wanted }] of old.entries()) {
+        if (sameContent(now[index]!.entity, wanted)) memory.set(id, now[index]!)
+      }
+    }),
+    Effect.ignore
+  )
+}
+
+const sameContent = (self: Option.Option<Entity.Entity>, that: Option.Option<Entity.Entity>): boolean =>
+  Option.isNone(self) || Option.isNone(that)
+    ? Option.isNone(self) && Option.isNone(that)
+    : Entity.sameProperties(self.value.properties, that.value.properties)
 
 /**
  * Runs an effect once the transaction of the fiber has committed; immediately when there is none.
@@ -354,8 +408,12 @@ export const snapshots = (
     })
   })
 
+/** What an effect has read so far. */
+type ReadMemory = Map<string, Snapshot>
+
 /**
- * Collects what an effect reads outside a transaction, so that a transaction can use and expect it.
+ * Collects what an effect reads, outside transactions and in transactions of its own, so that a later transaction can
+ * use and expect it.
  *
  * @internal
  */
@@ -363,11 +421,11 @@ export const remembering = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<readonly [A, ReadonlyMap<string, Snapshot>], E, R> =>
   Effect.suspend(() => {
-    const memory = new Map<string, Snapshot>()
+    const memory: ReadMemory = new Map()
     return Effect.map(Effect.provideService(effect, ReadMemory, memory), (result) => [result, memory] as const)
   })
 
-const ReadMemory = Context.Reference<Map<string, Snapshot> | undefined>("eventbox/Datastore/ReadMemory", {
+const ReadMemory = Context.Reference<ReadMemory | undefined>("eventbox/Datastore/ReadMemory", {
   defaultValue: () => undefined
 })
 
@@ -481,7 +539,10 @@ const write = <A>(
     if (transaction !== undefined || writes.size === 0 || Result.isFailure(buffered)) {
       return Effect.fromResult(buffered)
     }
-    return sendBlind(Context.get(context, Datastore), Array.from(writes.values()), operation)
+    const datastore = Context.get(context, Datastore)
+    const memory = Context.get(context, ReadMemory)
+    const sent = sendBlind(datastore, Array.from(writes.values()), operation)
+    return memory === undefined ? sent : Effect.andThen(sent, rememberWrites(datastore, memory, writes))
   })
 
 const invalidEntity = (operation: string, mutation: Mutation, problem: Entity.Problem) => {
@@ -491,8 +552,14 @@ const invalidEntity = (operation: string, mutation: Mutation, problem: Entity.Pr
   )
 }
 
-const close = (transaction: Transaction.TransactionState): void => {
+/** A body that failed wrote nothing, but what it failed with may be told by what it read. // E1 */
+const close = (
+  transaction: Transaction.TransactionState,
+  exit: Exit.Exit<unknown, unknown>,
+  memory: ReadMemory | undefined
+): void => {
   transaction.open = false
+  if (memory !== undefined && Exit.isFailure(exit)) keepReads(memory, transaction)
 }
 
 const commit = (

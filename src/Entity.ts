@@ -333,6 +333,30 @@ export const canonicalScalar = (value: Value): Value => {
   return value
 }
 
+/**
+ * A copy in the form in which an entity is read back, sharing nothing that a caller could change.
+ *
+ * @internal
+ */
+export const copy = ({ key, properties, unindexed }: Entity): Entity => ({
+  key,
+  properties: copyRecord(properties),
+  unindexed
+})
+
+const copyRecord = (record: Properties): Properties => {
+  const copied: Record<string, Value> = {}
+  for (const name of Object.keys(record)) copied[name] = copyValue(record[name]!)
+  return copied
+}
+
+const copyValue = (value: Value): Value => {
+  if (typeof value !== "object" || value === null) return canonicalScalar(value)
+  if (value instanceof Uint8Array) return value.slice()
+  if (Array.isArray(value)) return value.map(copyValue)
+  return isRecord(value) ? copyRecord(value) : canonicalScalar(value)
+}
+
 const minSafeInteger = BigInt(Number.MIN_SAFE_INTEGER)
 const maxSafeInteger = BigInt(Number.MAX_SAFE_INTEGER)
 

@@ -28,10 +28,11 @@ import {
   DatastoreError,
   type EventDecodeError,
   type EventRejected,
+  type MailboxOwned,
   type StoreError
 } from "./EventboxError.ts"
 import * as Metrics from "./EventboxMetrics.ts"
-import { decodeEvents, isTransient, runBatch } from "./internal/batch.ts"
+import { decodeEvents, implementationOf, isTransient, runBatch } from "./internal/batch.ts"
 import { adaptBatchSize, batchSize, type Course } from "./internal/batchSize.ts"
 import { type Emission, makeItems } from "./internal/emission.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
@@ -196,7 +197,8 @@ export const emitAll = <Self, S, A, E>(
  *
  * **Details**
  *
- * Cost: 1 read per stored event and 1 for the tombstones. The whole list is held in memory.
+ * Whatever box the mailbox belongs to: its events are decoded as those of this one. Cost: 1 read per stored event and 1
+ * for the tombstones. The whole list is held in memory.
  *
  * Fails with `EventDecodeError` for an event that does not fit the schema, with `DatastoreError` when a read failed
  * after its retries. Dies inside a transaction. Source: luci-go `cv/internal/common/eventbox`, `List`.
@@ -220,7 +222,8 @@ export const list = <Self, S, A, E>(
  * **Details**
  *
  * Cost and errors are those of the processor's `loadState`: for `entity`, 1 read, `StateDecodeError` for a stored state
- * that does not fit the schema, and `DatastoreError` when the read failed after its retries.
+ * that does not fit the schema, and `DatastoreError` when the read failed after its retries. `ContentionError` comes
+ * only from one with a transaction of its own.
  *
  * @category inspection
  * @since 0.1.0
@@ -228,8 +231,11 @@ export const list = <Self, S, A, E>(
 export const loadState = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>
-): Effect.Effect<{ readonly state: S; readonly eversion: EVersion }, E | StoreError, Self | Datastore> =>
-  Effect.flatMap(box, (processor) => processor.loadState(recipient))
+): Effect.Effect<
+  { readonly state: S; readonly eversion: EVersion },
+  E | ContentionError | StoreError,
+  Self | Datastore
+> => Effect.flatMap(implementationOf(box), (processor) => processor.loadState(recipient))
 
 /**
  * Processes one batch of events: loads, decides, and lands state, side effects and the consumption of events together.
@@ -245,9 +251,10 @@ export const loadState = <Self, S, A, E>(
  *
  * Fails with `ContentionError` when another worker was first: nothing was written, run it again with jitter. Fails with
  * the processor's own errors; with `EventDecodeError` and `StateDecodeError` for what does not fit the schemas; with
- * `EventRejected` from a side effect that emits; with `DatastoreError`: `OutcomeUnknown` only if it could not be found
- * out whether the commit landed. Dies inside a transaction, when `maxEvents` is not a positive integer, and when a
- * transition consumes an event that is not in the batch or was used before.
+ * `MailboxOwned` when the first batch here was another box's: a mailbox belongs to one; with `EventRejected` from a
+ * side effect that emits; with `DatastoreError`: `OutcomeUnknown` only if it could not be found out whether the commit
+ * landed. Dies inside a transaction, when `maxEvents` is not a positive integer, when a transition consumes an event
+ * that is not in the batch or was used before, and when the implementation that is provided is another box's.
  *
  * Source: luci-go `cv/internal/common/eventbox`, `ProcessBatch`.
  *
@@ -260,7 +267,7 @@ export const processBatch = <Self, S, A, E>(
   options?: { readonly maxEvents?: number | undefined; readonly maxBytes?: number | undefined }
 ): Effect.Effect<
   BatchResult<E>,
-  E | ContentionError | EventDecodeError | StoreError,
+  E | ContentionError | EventDecodeError | MailboxOwned | StoreError,
   Self | Datastore
 > =>
   Effect.map(
@@ -291,7 +298,7 @@ export const process = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>,
   options?: ProcessOptions<NoInfer<E>>
-): Effect.Effect<Summary<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
+): Effect.Effect<Summary<E>, E | ContentionError | EventDecodeError | MailboxOwned | StoreError, Self | Datastore> =>
   Effect.map(cycle(box, recipient, options, undefined), ({ reachedEnd: _, ...summary }) => summary)
 
 /**
@@ -313,7 +320,7 @@ export const drain = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>,
   options?: ProcessOptions<NoInfer<E>>
-): Effect.Effect<Summary<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
+): Effect.Effect<Summary<E>, E | ContentionError | EventDecodeError | MailboxOwned | StoreError, Self | Datastore> =>
   Effect.gen(function*() {
     const cursor = yield* DsSet.cursorOf(DsSet.make({ parent: recipient.key }))
     let total: Summary<E> = emptySummary
@@ -378,7 +385,7 @@ const cycle = Effect.fnUntraced(function*<Self, S, A, E>(
   cursor: Cursor | undefined
 ): Effect.fn.Return<
   Summary<E> & { readonly reachedEnd: boolean },
-  E | ContentionError | EventDecodeError | StoreError,
+  E | ContentionError | EventDecodeError | MailboxOwned | StoreError,
   Self | Datastore
 > {
   const datastore = yield* Datastore

@@ -10,6 +10,7 @@
  * | {@link EventRejected} | a bad value or id on emit | fix the value |
  * | {@link EventDecodeError} | a stored event does not decode | policy of the box |
  * | {@link StateDecodeError} | a stored state does not decode | migrate the state |
+ * | {@link MailboxOwned} | the mailbox belongs to another box; nothing was consumed | give each box a kind of its own, or a child key |
  * | {@link EmulatorError} | the emulator layer found none and could start none | install it, as the message says |
  *
  * `KeyError`, for text or parts that make no key, lives in `Key`. Misuse of the library is a defect, not in this table.
@@ -457,6 +458,34 @@ export class StateDecodeError
     return `State of ${this.recipient} does not decode: ${causeText(this.cause)}`
   }
   /** Never: the stored bytes stay as they are until the schema or the state changes. */
+  get isRetryable(): boolean {
+    return false
+  }
+}
+
+/**
+ * The mailbox of a recipient belongs to another box, whose batch was the first here. Nothing was consumed.
+ *
+ * **Details**
+ *
+ * A mailbox holds the events of one box, which are stored without saying whose they are: two boxes on one entity would
+ * consume each other's. Give each box a kind of its own, or one of them a child key of the entity.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class MailboxOwned extends Schema.TaggedError<MailboxOwned>("eventbox/MailboxOwned")("MailboxOwned", {
+  recipient: KeyField,
+  /** Id of the box that the mailbox belongs to. */
+  owner: Schema.String,
+  /** Id of the box that was to be processed. */
+  box: Schema.String
+}) {
+  override get message(): string {
+    return `The mailbox of ${this.recipient} belongs to the box ${this.owner}, not to ${this.box}: nothing was ` +
+      "consumed. Give each box a kind of its own, or one of them a child key of the entity."
+  }
+  /** Never: a mailbox keeps its owner. */
   get isRetryable(): boolean {
     return false
   }

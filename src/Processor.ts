@@ -19,16 +19,17 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
-import { type Datastore, get, put } from "./Datastore.ts"
-import type { DatastoreError, StoreError } from "./EventboxError.ts"
-import { StateDecodeError } from "./EventboxError.ts"
+import type { Datastore } from "./Datastore.ts"
+import type { ContentionError, StoreError } from "./EventboxError.ts"
+import { makeEntityProcessor, type StateText, StateTextId } from "./internal/entityProcessor.ts"
+import { flatMapAtOnce, type JsonCodec, makeJsonCodec, mapAtOnce, parse, safely, toText } from "./internal/jsonCodec.ts"
 import * as Key from "./Key.ts"
 import type { Transaction } from "./Transaction.ts"
 
 const RecipientTypeId = "~eventbox/Processor/Recipient"
+declare const AdviceTypeId: unique symbol
 const PrepareFailureTypeId = "~eventbox/Processor/PrepareFailure"
 
 /**
@@ -83,12 +84,14 @@ export const EVersion = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).pipe(
  *
  * **Details**
  *
- * May emit events to any box, and read and write entities by key with the functions of `Datastore`.
+ * May emit events to any box, and read and write entities by key with the functions of `Datastore`. It sees what side
+ * effects of the same batch have written before it: read what you change inside of it, not in `prepareMutation`. `R` is
+ * for services beside these two; the effects of a box have none.
  *
  * @category models
  * @since 0.1.0
  */
-export type SideEffect<E = never> = Effect.Effect<unknown, E | StoreError, Datastore | Transaction>
+export type SideEffect<E = never, R = never> = Effect.Effect<unknown, E | StoreError, Datastore | Transaction | R>
 
 /**
  * Work to be done after the commit; not atomic with it, and lost when the process dies first.
@@ -96,7 +99,7 @@ export type SideEffect<E = never> = Effect.Effect<unknown, E | StoreError, Datas
  * @category models
  * @since 0.1.0
  */
-export type PostProcess<E = never> = Effect.Effect<unknown, E | StoreError, Datastore>
+export type PostProcess<E = never, R = never> = Effect.Effect<unknown, E | StoreError, Datastore | R>
 
 /**
  * One step of a recipient: the events it consumes, the state it leads to, and the effects that belong to it.
@@ -106,15 +109,20 @@ export type PostProcess<E = never> = Effect.Effect<unknown, E | StoreError, Data
  * @category models
  * @since 0.1.0
  */
-export interface Transition<S, A, E = never> {
+export interface Transition<S, A, E = never, R = never> {
   /** May be the same state. */
   readonly transitionTo: S
-  /** Consumed by this transition: events of this batch, each by one transition at most. */
+  /**
+   * Consumed by this transition: events of this batch, each by one transition at most. Left out, the transition
+   * consumes nothing: what waits is offered again, and a decision that it led to is made again with every batch.
+   */
   readonly events?: ReadonlyArray<Event<A>> | undefined
   /** Atomic with the state; compose several with {@link Chain}. */
-  readonly sideEffect?: SideEffect<E> | undefined
+  readonly sideEffect?: SideEffect<E, R> | undefined
+  /** Saves the state, and raises its version, also when it is equal to the one that was loaded. */
+  readonly touch?: boolean | undefined
   /** After the commit, not atomic. */
-  readonly postProcess?: PostProcess<E> | undefined
+  readonly postProcess?: PostProcess<E, R> | undefined
 }
 
 /**
@@ -129,8 +137,8 @@ export interface Transition<S, A, E = never> {
  * @category models
  * @since 0.1.0
  */
-export interface Mutation<S, A, E = never> {
-  readonly transitions: ReadonlyArray<Transition<S, A, E>>
+export interface Mutation<S, A, E = never, R = never> {
+  readonly transitions: ReadonlyArray<Transition<S, A, E, R>>
   readonly garbage?: ReadonlyArray<Event<A>> | undefined
 }
 
@@ -142,15 +150,20 @@ export interface Mutation<S, A, E = never> {
  * @category models
  * @since 0.1.0
  */
-export interface Processor<in out Self, S, A, E = never> {
+export interface Processor<in out Self, S, A, E = never, R = never> {
   /**
    * Loads state and version, before the transaction; a missing entity is the initial state with version 0. What it
-   * looks up with `Datastore.get` is remembered for the batch: reading it again costs nothing, and the commit expects
-   * it unchanged.
+   * looks up with `Datastore.get`, also in a transaction of its own, is remembered for the batch: reading it again
+   * costs nothing, and the commit expects it unchanged. It should write nothing; what it writes to a key that it has
+   * read costs one more read, and is expected as it was written.
    */
   readonly loadState: (
     recipient: Recipient<Self>
-  ) => Effect.Effect<{ readonly state: S; readonly eversion: EVersion }, E | StoreError, Datastore>
+  ) => Effect.Effect<
+    { readonly state: S; readonly eversion: EVersion },
+    E | ContentionError | StoreError,
+    Datastore | R
+  >
   /**
    * Decides, before the transaction. The events are an arbitrary subset of the outstanding ones, oldest first as far as
    * clocks agree. Must have no effects of its own: what must happen goes into transitions. May run many times.
@@ -159,20 +172,25 @@ export interface Processor<in out Self, S, A, E = never> {
     events: ReadonlyArray<Event<A>>,
     state: S,
     recipient: Recipient<Self>
-  ) => Effect.Effect<Mutation<S, A, E>, E | StoreError | PrepareFailure<E, A>, Datastore>
+  ) => Effect.Effect<Mutation<S, A, E, R>, E | StoreError | PrepareFailure<E, A>, Datastore | R>
   /**
    * Reads the version again, first thing inside the transaction. Optional: without it every entity that `loadState`
    * looked up is expected to be unchanged.
    */
   readonly fetchEVersion?:
-    | ((recipient: Recipient<Self>) => Effect.Effect<EVersion, E | StoreError, Datastore | Transaction>)
+    | ((recipient: Recipient<Self>) => Effect.Effect<EVersion, E | StoreError, Datastore | Transaction | R>)
     | undefined
-  /** Saves, inside the transaction, and only when the state changed; `eversion` is the loaded one plus 1. */
+  /**
+   * Saves, inside the transaction, and only when the state changed (another object, and not equal by `Equal.equals`; of
+   * `entity`: another text) or a transition touches it; `eversion` is the loaded one plus 1.
+   */
   readonly saveState: (
     state: S,
     eversion: EVersion,
     recipient: Recipient<Self>
-  ) => Effect.Effect<unknown, E | StoreError, Datastore | Transaction>
+  ) => Effect.Effect<unknown, E | StoreError, Datastore | Transaction | R>
+  /** How `entity` compares and saves states. @internal */
+  readonly [StateTextId]?: StateText<S> | undefined
 }
 
 /**
@@ -181,11 +199,13 @@ export interface Processor<in out Self, S, A, E = never> {
  * @category models
  * @since 0.1.0
  */
-export interface ServiceClass<in out Self, in out Id extends string, in out S, in out A, in out E>
+export interface ServiceClass<in out Self, in out Id extends string, in out S, in out A, E>
   extends Context.ServiceClass<Self, Id, Processor<Self, S, A, E>>
 {
   /** Datastore kind of the recipients. */
   readonly kind: string
+  /** Tells this declaration from others, also of the same id. @internal */
+  readonly declaration: object
   /** The schema of the events: tests make events from it. @internal */
   readonly eventSchema: Schema.Codec<A, any>
   /** How events are stored: JSON text of the event schema, as bytes. @internal */
@@ -198,15 +218,26 @@ export interface ServiceClass<in out Self, in out Id extends string, in out S, i
    */
   readonly recipient: (idOrKey: Key.Id | Key.Key, monitoringString?: string) => Recipient<Self>
   /** The layer of an implementation; its callbacks are typed from the schemas. */
-  readonly toLayer: <EX, RX>(
-    build: Effect.Effect<Processor<Self, S, A, E>, EX, RX>
-  ) => Layer.Layer<Self, EX, RX>
+  toLayer<EX, RX>(
+    build: Effect.Effect<Processor<Self, S, A, E | Advice<UndeclaredError>, Advice<MissingService>>, EX, RX>
+  ): Layer.Layer<Self, EX, RX>
   /**
    * An implementation whose state lives in the recipient's own entity, in the properties `EVersion` and `State` (JSON
-   * text), neither indexed; other properties of that entity are kept. Costs 1 read, and 1 write per batch.
-   */
-  readonly entity: (options: EntityOptions<Self, S, A, E>) => Effect.Effect<Processor<Self, S, A, E>>
+  XX   */
+  entity(options: EntityOptions<Self, S, A, E>): Effect.Effect<Processor<Self, S, A, E>>
 }
+
+/**
+ * Any box: the type of one in a list, as in `const boxes: ReadonlyArray<Processor.Any> = [Orders, Invoices]`.
+ *
+ * **Details**
+ *
+ * What is emitted to it and what its batches fail with is `any`; so are the services that they need.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Any = ServiceClass<any, any, any, any, any>
 
 /**
  * What `entity` needs beside the schemas.
@@ -217,8 +248,34 @@ export interface ServiceClass<in out Self, in out Id extends string, in out S, i
 export interface EntityOptions<in out Self, S, A, E> {
   /** The state of a recipient that has no entity yet. */
   readonly initial: (recipient: Recipient<Self>) => S
-  readonly prepareMutation: Processor<Self, S, A, E>["prepareMutation"]
+  /**
+   * What becomes of fields of a stored state that its schema does not know, as a newer version of the program may have
+   * written them: kept unless told to `drop` them. Of nested objects too, unless their `_tag` changes or they are
+   * replaced by another kind of value; an element of an array keeps its own as long as the element is left as it is.
+   */
+  readonly excess?: "preserve" | "drop" | undefined
+  readonly prepareMutation: Processor<
+    Self,
+    S,
+    A,
+    E | Advice<UndeclaredError>,
+    Advice<MissingService>
+  >["prepareMutation"]
 }
+
+/**
+ * Stands in the types of callbacks so that a compiler's message shows what to do; nothing has this type.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Advice<out Text extends string> {
+  readonly [AdviceTypeId]: Text
+}
+
+type UndeclaredError = "declare this failure: give Processor.Service its schema as `error:`"
+
+type MissingService = "take this service where the layer is built: toLayer(Effect.gen(function*() { … }))"
 
 /**
  * The failure of a `prepareMutation` that nevertheless declares garbage; made by {@link failWithGarbage}.
@@ -286,8 +343,8 @@ export const Chain = <E = never, R = never>(
  *
  * `id` names the service and must be unique in the program. `kind` is the Datastore kind of the recipients. `state` and
  * `event` are schemas that need no services; events are stored as the JSON text of `event` (`Schema.toCodecJson`), so
- * change the schema only in ways that still decode what is stored. `error` gives the type of the processor's own
- * failures.
+ * change the schema only in ways that still decode what is stored. `codec` stores them as bytes of its own instead.
+ * `error` gives the type of the processor's own failures.
  *
  * Throws when `kind` breaks the rules of `Key`.
  *
@@ -328,6 +385,7 @@ export const Service = <Self = never>() =>
   readonly state: S
   readonly event: A
   readonly error?: E | undefined
+  readonly codec?: PayloadCodec<A["Type"]> | undefined
 }): [Self] extends [never] ? "Missing `Self`: write class Box extends Processor.Service<Box>()(…)"
   : ServiceClass<Self, Id, S["Type"], A["Type"], E["Type"]> =>
 {
@@ -335,72 +393,111 @@ export const Service = <Self = never>() =>
   Key.make(options.kind, "check")
   const Base = Context.Service<Self, Processor<Self, S["Type"], A["Type"], E["Type"]>>()(id)
   const stateCodec = Schema.fromJsonString(Schema.toCodecJson(options.state)) as Schema.Codec<S["Type"], string>
+  const declaration = { id }
+  const stateJson = makeJsonCodec<S["Type"]>(options.state)
   return Object.assign(Base, {
     kind: options.kind,
+    declaration,
     eventSchema: options.event,
-    eventCodec: makePayloadCodec(makeTextCodec(options.event)),
+    eventCodec: options.codec === undefined
+      ? makePayloadCodec(makeJsonCodec<A["Type"]>(options.event))
+      : guardPayloadCodec(options.codec),
     stateCodec,
     recipient: (idOrKey: Key.Id | Key.Key, monitoringString?: string) =>
       makeRecipient(id, options.kind, idOrKey, monitoringString),
     toLayer: (build: Effect.Effect<Processor<Self, S["Type"], A["Type"], E["Type"]>, unknown, unknown>) =>
-      Layer.effect(Base, build),
+      Layer.effect(Base, Effect.tap(build, (processor) => claim(declaration, processor))),
     entity: (entityOptions: EntityOptions<Self, S["Type"], A["Type"], E["Type"]>) =>
-      Effect.succeed(entityProcessor(makeTextCodec(options.state), entityOptions))
+      Effect.succeed(entityProcessor(declaration, stateJson, entityOptions))
   }) as any
+}
+
+/** Which declarations a processor was given to, by their layers. */
+const claims = new WeakMap<object, Set<object>>()
+
+/** A declaration takes an implementation. It dies of one that was made by another declaration. */
+const claim = (declaration: Declaration, processor: Processor<any, any, any, any>): Effect.Effect<void> => {
+  const problem = foreign(declaration, processor[StateTextId]?.declaration as Declaration | undefined)
+  if (problem !== undefined) return Effect.die(new Error(problem))
+  const known = claims.get(processor)
+  if (known === undefined) claims.set(processor, new Set([declaration]))
+  else known.add(declaration)
+  return Effect.void
+}
+
+/** What tells one declaration from another, also of the same id. */
+interface Declaration {
+  readonly id: string
+}
+
+const foreign = (own: Declaration, maker: Declaration | undefined): string | undefined => {
+  if (maker === undefined || maker === own) return undefined
+  return own.id === maker.id
+    ? `Two boxes are declared with the id ${own.id}, and the implementation of one would run for the other: ` +
+      "give each declaration an id of its own, and declare each box once"
+    : `The implementation that is provided for the box ${own.id} is that of the box ${maker.id}: ` +
+      `provide ${own.id} with a layer that its own \`toLayer\` made`
+}
+
+/**
+ * What is wrong with the implementation that was provided for a box, or `undefined`: it must not be another box's. One
+ * that no box has made, as tests provide, may be anyone's.
+ *
+ * @internal
+ */
+export const misprovided = (
+  { declaration }: ServiceClass<any, any, any, any, any>,
+  processor: Processor<any, any, any, any>
+): string | undefined => {
+  const own = declaration as Declaration
+  const claimed = claims.get(processor)
+  const [other] = claimed === undefined || claimed.has(own) ? [] : claimed
+  return foreign(own, (other ?? processor[StateTextId]?.declaration) as Declaration | undefined)
 }
 
 /**
  * Encodes values to bytes and back.
  *
+ * **Details**
+ *
+ * A value that `encode` fails for, throws at or makes no bytes of is refused by emit as `EventRejected`/`Encode`; bytes
+ * that `decode` fails for are an `EventDecodeError`. Effects that are done at once (`Effect.succeed`) cost no fiber.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface PayloadCodec<in out A> {
-  readonly encode: (value: A) => Effect.Effect<Uint8Array, Schema.SchemaError>
-  readonly decode: (bytes: Uint8Array) => Effect.Effect<A, Schema.SchemaError>
+  readonly encode: (value: A) => Effect.Effect<Uint8Array, unknown>
+  readonly decode: (bytes: Uint8Array) => Effect.Effect<A, unknown>
 }
 
 const textEncoder = new TextEncoder()
 const textDecoder = new TextDecoder()
 
-const parseJson = (text: string): Schema.Json | undefined => {
-  try {
-    return JSON.parse(text) as Schema.Json
-  } catch {
-    return undefined
+/** Events as the JSON text of their schema. */
+const makePayloadCodec = <A>({ decode, decodeText, encode }: JsonCodec<A>): PayloadCodec<A> => ({
+  // The text is no step of the schema, which would need a fiber for it.
+  encode: (value) => flatMapAtOnce(encode(value), (json) => mapAtOnce(toText(json), (text) => textEncoder.encode(text))),
+  decode: (bytes) => {
+    const text = textDecoder.decode(bytes)
+    const json = parse(text)
+    return json === undefined ? decodeText(text) : decode(json)
   }
-}
-
-/** Values to JSON text and back: at once, as an `Exit`, where the schema needs no fiber. */
-interface TextCodec<in out A> {
-  readonly encode: (value: A) => Effect.Effect<string, Schema.SchemaError>
-  readonly decode: (text: unknown) => Effect.Effect<A, Schema.SchemaError>
-}
-
-const makeTextCodec = <A>(schema: Schema.Codec<A, any>): TextCodec<A> => {
-  const json = Schema.toCodecJson(schema) as Schema.Codec<A, Schema.Json>
-  const encodeJson = Schema.encodeEffect(json)
-  const decodeJson = Schema.decodeEffect(json)
-  const decodeText = Schema.decodeUnknownEffect(Schema.fromJsonString(json) as Schema.Codec<A, string>)
-  return {
-    // The text is no step of the schema, which would need a fiber for it.
-    encode: (value) => mapAtOnce(encodeJson(value), (encoded) => JSON.stringify(encoded)),
-    decode: (text) => {
-      const parsed = typeof text === "string" ? parseJson(text) : undefined
-      // What is wrong with a text that is not JSON, the schema says.
-      return parsed === undefined ? decodeText(text) : decodeJson(parsed)
-    }
-  }
-}
-
-const makePayloadCodec = <A>({ decode, encode }: TextCodec<A>): PayloadCodec<A> => ({
-  encode: (value) => mapAtOnce(encode(value), (text) => textEncoder.encode(text)),
-  decode: (bytes) => decode(textDecoder.decode(bytes))
 })
 
-/** As `Effect.map`, and without a fiber where there is a result already. */
-const mapAtOnce = <A, B, E>(effect: Effect.Effect<A, E>, f: (value: A) => B): Effect.Effect<B, E> =>
-  Exit.isExit(effect) ? Exit.map(effect as Exit.Exit<A, E>, f) : Effect.map(effect, f)
+/** A codec of the user's: what it throws or dies of is a failure too, and what it gives must be bytes. */
+const guardPayloadCodec = <A>(codec: PayloadCodec<A>): PayloadCodec<A> => ({
+  encode: (value) =>
+    flatMapAtOnce(
+      safely((input) => codec.encode(input), value),
+      (bytes) => isBytes(bytes) ? Exit.succeed(bytes) : Exit.fail(new Error("the codec of the box gave no Uint8Array"))
+    ),
+  decode: (bytes) => safely((input) => codec.decode(input), bytes)
+})
+
+/** Also of another realm. */
+const isBytes = (value: unknown): value is Uint8Array =>
+  ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === "[object Uint8Array]"
 
 const makeRecipient = <Self>(
   service: string,
@@ -418,52 +515,17 @@ const makeRecipient = <Self>(
 const invariant: unknown = (_: never) => _
 
 const entityProcessor = <Self, S, A, E>(
-  codec: TextCodec<S>,
-  options: EntityOptions<Self, S, A, E>
+  declaration: Declaration,
+  codec: JsonCodec<S>,
+  { excess = "preserve", initial, prepareMutation }: EntityOptions<Self, S, A, E>
 ): Processor<Self, S, A, E> => {
-  const decodeVersion = Schema.decodeUnknownEffect(EVersion)
+  const { loadState, ...rest } = makeEntityProcessor({ box: declaration.id, declaration, codec, decodeVersion, excess })
   return {
-    loadState: (recipient) =>
-      Effect.flatMap(get(recipient.key), (found) => {
-        const properties = Option.getOrUndefined(found)?.properties
-        // An entity without a version was never saved by a box: someone else's properties may already be there.
-        if (properties?.["EVersion"] === undefined) {
-          return Effect.succeed({ state: options.initial(recipient), eversion: EVersion.make(0) })
-        }
-        return Effect.mapError(
-          Effect.flatMap(codec.decode(properties["State"]), (state) =>
-            mapAtOnce(decodeVersion(properties["EVersion"]), (eversion) => ({ state, eversion }))),
-          (cause) =>
-            new StateDecodeError({ recipient: recipient.key, cause })
-        )
-      }),
-    prepareMutation: options.prepareMutation,
-    saveState: (state, eversion, { key }) =>
-      Effect.flatMap(encodeState(codec.encode, state, key), (text) => saveEntity(key, text, eversion))
+    ...rest,
+    loadState: (recipient) => loadState(recipient, () => ({ state: initial(recipient), eversion: EVersion.make(0) })),
+    // Nothing has the type of an advice.
+    prepareMutation: prepareMutation as Processor<Self, S, A, E>["prepareMutation"]
   }
 }
 
-/** A state that does not fit its own schema is a mistake of the processor, not a failure that a caller can act on. */
-const encodeState = <S>(
-  encode: (state: S) => Effect.Effect<string, Schema.SchemaError>,
-  state: S,
-  key: Key.Key
-): Effect.Effect<string> =>
-  Effect.catch(
-    encode(state),
-    (cause) =>
-      Effect.die(
-        new Error(`The new state of ${key} does not fit the state schema of its box: ${cause.message}`, { cause })
-      )
-  )
-
-const saveEntity = (
-  key: Key.Key,
-  state: string,
-  eversion: EVersion
-): Effect.Effect<void, DatastoreError, Datastore> =>
-  Effect.flatMap(get(key), (found) => {
-    const before = Option.getOrUndefined(found)
-    const unindexed = before?.unindexed === "all" ? "all" : new Set([...before?.unindexed ?? [], "State", "EVersion"])
-    return put([{ key, properties: { ...before?.properties, EVersion: eversion, State: state }, unindexed }])
-  })
+const decodeVersion = Schema.decodeUnknownEffect(EVersion)

@@ -9,9 +9,10 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
-import { patched } from "./Entity.ts"
+import { copy, type Entity, patched } from "./Entity.ts"
 import { AlreadyExists, DatastoreError, InvalidArgument } from "./EventboxError.ts"
 import type { Key } from "./Key.ts"
 
@@ -170,6 +171,33 @@ export const recordRead = (self: TransactionState, snapshot: Snapshot): Snapshot
   const known = self.reads.get(id) ?? self.remembered.get(id)
   self.reads.set(id, known ?? snapshot)
   return known ?? snapshot
+}
+
+/**
+ * What a read inside a transaction answers, once its snapshot is recorded: what the transaction has written, or else
+ * what is stored. What is buffered is copied, so that whoever reads it cannot change what will be written.
+ *
+ * @internal
+ */
+export const entityOf = (self: TransactionState | undefined, snapshot: Snapshot): Option.Option<Entity> => {
+  const written = self === undefined || self.writes.size === 0 ? undefined : self.writes.get(snapshot.key.toString())
+  return written === undefined ? snapshot.entity : Option.map(after(written, snapshot.entity), copy)
+}
+
+/**
+ * What a write makes of an entity.
+ *
+ * @internal
+ */
+export const after = (write: Mutation, before: Option.Option<Entity>): Option.Option<Entity> => {
+  switch (write._tag) {
+    case "Delete":
+      return Option.none()
+    case "Patch":
+      return Option.some(patched(Option.getOrUndefined(before), write.entity))
+    default:
+      return Option.some(write.entity)
+  }
 }
 
 /**

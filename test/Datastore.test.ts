@@ -160,20 +160,6 @@ describe("transactions", () => {
       assert.deepStrictEqual(operationsOf(yield* recorder.report), ["lookup", "commit", "commit"])
     }).pipe(Effect.provide(world)))
 
-  it.effect("reads do not see the transaction's own writes", () =>
-    Effect.gen(function*() {
-      yield* Datastore.put([entity(a, 1)])
-
-      const seen = yield* Datastore.withTransaction(Effect.gen(function*() {
-        yield* Datastore.put([entity(a, 2), entity(b, 2)])
-        yield* Datastore.remove([c])
-        return yield* Effect.all([read(a), read(b)])
-      }))
-
-      assert.deepStrictEqual(seen, [1, undefined])
-      assert.deepStrictEqual(yield* Effect.all([read(a), read(b)]), [2, 2])
-    }).pipe(Effect.provide(world)))
-
   it.effect("the body runs once: contention is not retried here", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty

@@ -94,6 +94,12 @@ const cases: ReadonlyArray<Case> = [
     says: ["Run,\"r1\"", "State", "does not decode", "socket closed"]
   },
   {
+    schema: EventboxError.MailboxOwned as unknown as Case["schema"],
+    error: new EventboxError.MailboxOwned({ recipient, owner: "app/One", box: "app/Two" }),
+    retryable: false,
+    says: ["Run,\"r1\"", "app/One", "app/Two", "a kind of its own", "child key"]
+  },
+  {
     schema: EventboxError.EmulatorError as unknown as Case["schema"],
     error: new EventboxError.EmulatorError({ detail: "no java on the path", cause }),
     retryable: false,
@@ -134,7 +140,7 @@ describe("EventboxError", () => {
   )
 
   it("every reason that takes a cause is among the cases that keep one", () => {
-    assert.strictEqual(cases.filter((one) => one.error.cause === cause).length, cases.length - 4)
+    assert.strictEqual(cases.filter((one) => one.error.cause === cause).length, cases.length - 5)
   })
 
   it.effect.each(cases.map((one) => ({ ...one, toString: () => nameOf(one) })))(

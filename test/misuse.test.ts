@@ -71,7 +71,7 @@ describe("misuse says what is wrong and what to do", () => {
 
       assert.strictEqual(
         message,
-        "The new state of Notes,\"n\" does not fit the state schema of its box: Expected an integer\n  at [\"count\"]"
+        "The new state of Notes,\"n\" does not fit the state schema of test/misuse/Notes: Expected an integer\n  at [\"count\"]"
       )
       assert.strictEqual((yield* Eventbox.list(Notes, notes)).length, 1)
     }).pipe(Effect.provide([Notes.layer, InMemory.layer])))

@@ -55,7 +55,11 @@ holds<Same<Effect.Services<typeof processed>, Counter | Datastore.Datastore>>()
 holds<
   Same<
     Effect.Error<typeof processed>,
-    Refused | EventboxError.ContentionError | EventboxError.EventDecodeError | EventboxError.StoreError
+    | Refused
+    | EventboxError.ContentionError
+    | EventboxError.EventDecodeError
+    | EventboxError.MailboxOwned
+    | EventboxError.StoreError
   >
 >()
 
@@ -64,7 +68,10 @@ const audited = Eventbox.processBatch(Audit, Audit.recipient("log"))
 holds<
   Same<
     Effect.Error<typeof audited>,
-    EventboxError.ContentionError | EventboxError.EventDecodeError | EventboxError.StoreError
+    | EventboxError.ContentionError
+    | EventboxError.EventDecodeError
+    | EventboxError.MailboxOwned
+    | EventboxError.StoreError
   >
 >()
 

@@ -57,7 +57,7 @@ export const foreignService: SideEffect = Effect.asVoid(Mailer)
 // A post-process effect runs after the transaction.
 
 export const posting: Processor.PostProcess<Refused> = Eventbox.emit(Counter, visits, { _tag: "Reset" })
-// guard: src/Processor.ts PostProcess: StoreError, Datastore> => StoreError, Datastore | Transaction>
+// guard: src/Processor.ts PostProcess: Datastore | R => Datastore | Transaction | R
 // @ts-expect-error Transaction
 export const popping: Processor.PostProcess<Refused> = Effect.asVoid(Effect.orDie(DsSet.beginPop(set, listing)))
 
@@ -89,6 +89,13 @@ const layer = Counter.toLayer(Effect.gen(function*() {
 holds<Same<typeof layer, Layer.Layer<Counter, never, Mailer>>>()
 
 declare const implement: (part: Partial<Processor.Processor<Counter, State, Value, Refused>>) => void
+
+// `loadState` may have a transaction of its own, whose contention is the batch's.
+// guard: src/Processor.ts Processor: E | ContentionError | StoreError => E | StoreError
+implement({
+  loadState: () =>
+    Datastore.withTransaction(Effect.succeed({ state: { total: 0 }, eversion: Processor.EVersion.make(0) }))
+})
 
 // guard: src/Processor.ts Processor: readonly eversion: EVersion => readonly eversion: number
 // @ts-expect-error EVersion
@@ -131,6 +138,7 @@ type BatchError =
   | Refused
   | EventboxError.ContentionError
   | EventboxError.EventDecodeError
+  | EventboxError.MailboxOwned
   | EventboxError.DatastoreError
   | EventboxError.EventRejected
   | EventboxError.StateDecodeError
@@ -178,6 +186,106 @@ Eventbox.process(Counter, visits, { retry: Schedule.recurs(3).pipe(Schedule.setI
 // guard: src/Eventbox.ts ProcessOptions: E | StoreError> | undefined => any> | undefined
 // @ts-expect-error Schedule
 Eventbox.process(Counter, visits, { postProcess: Schedule.recurs(3).pipe(Schedule.setInputType<Broken>()) })
+
+// Boxes of any kind go into one list, and generic code over it keeps the services that they need.
+
+class Audit extends Processor.Service<Audit>()("app/Audit", {
+  kind: "Audit",
+  state: Schema.String,
+  event: Schema.Struct({ line: Schema.String })
+}) {}
+
+export const boxes: ReadonlyArray<Processor.Any> = [Counter, Twin, Audit]
+const drainAll = <Boxes extends ReadonlyArray<Processor.Any>>(
+  all: Boxes
+): Effect.Effect<unknown, BatchError, Context.Service.Identifier<Boxes[number]> | Datastore.Datastore> =>
+  Effect.forEach(all, (box) => Eventbox.drain(box, box.recipient("x")))
+const everything = drainAll([Counter, Audit])
+// guard: src/Processor.ts Any: ServiceClass<any, any, any, any, any> => ServiceClass<any, any, any, any, never>
+holds<Same<typeof everything, Effect.Effect<unknown, BatchError, Counter | Audit | Datastore.Datastore>>>()
+export const kinds: ReadonlyArray<string> = boxes.map(({ kind }) => kind)
+// A single one keeps its types.
+const one = <Box extends Processor.Any>(box: Box) => box.recipient("a")
+Eventbox.emit(Counter, one(Counter), { _tag: "Reset" })
+
+// The two mistakes that everybody makes first say what to do: `error:`, and `toLayer(Effect.gen…)`.
+
+Twin.entity({
+  initial: () => ({ total: 0 }),
+  prepareMutation: (events, state) =>
+    // @ts-expect-error 'Broken' is not assignable to type 'Advice<"declare this failure
+    Effect.succeed({ transitions: [{ events, transitionTo: state, sideEffect: new Broken({}) }] })
+})
+Twin.entity({
+  initial: () => ({ total: 0 }),
+  // @ts-expect-error declare this failure: give Processor.Service its schema as `error:`
+  prepareMutation: () => new Broken({})
+})
+Twin.entity({
+  initial: () => ({ total: 0 }),
+  // @ts-expect-error 'Mailer' is not assignable to type 'Advice<"take this service
+  prepareMutation: (events, state) => Effect.as(Mailer, { transitions: [{ events, transitionTo: state }] })
+})
+const twinOf = (part: Partial<Processor.Processor<Twin, State, number>>) => ({
+  loadState: () => Effect.succeed({ state: { total: 0 }, eversion: Processor.EVersion.make(0) }),
+  prepareMutation: () => Effect.succeed({ transitions: [] }),
+  saveState: () => Effect.void,
+  ...part
+})
+Twin.toLayer(Effect.succeed(twinOf({})))
+// @ts-expect-error 'Broken' is not assignable to type 'Advice<"declare this failure
+Twin.toLayer(Effect.succeed({
+  ...twinOf({}),
+  saveState: () => new Broken({})
+}))
+// @ts-expect-error 'Mailer' is not assignable to type 'Advice<"take this service
+Twin.toLayer(Effect.succeed({
+  ...twinOf({}),
+  loadState: () => Effect.as(Mailer, { state: { total: 0 }, eversion: Processor.EVersion.make(0) })
+}))
+
+type Decision = ReturnType<Processor.EntityOptions<Twin, State, number, never>["prepareMutation"]>
+type Declare = Processor.Advice<"declare this failure: give Processor.Service its schema as `error:`">
+type Take = Processor.Advice<"take this service where the layer is built: toLayer(Effect.gen(function*() { … }))">
+// guard: src/Processor.ts EntityOptions: E | Advice<UndeclaredError> => E
+holds<Same<Extract<Effect.Error<Decision>, Processor.Advice<string>>, Declare>>()
+// guard: src/Processor.ts EntityOptions: Advice<MissingService> => never
+holds<Same<Extract<Effect.Services<Decision>, Processor.Advice<string>>, Take>>()
+declare const advised: Processor.Processor<Twin, State, number, Declare, Take>
+// guard: src/Processor.ts ServiceClass: E | Advice<UndeclaredError> => E
+// guard: src/Processor.ts ServiceClass: Advice<MissingService> => never
+Twin.toLayer(Effect.succeed(advised))
+
+// What a processor is made of shows nothing of that advice: tests run its effects.
+
+const made = Effect.flatMap(
+  Twin.entity({ initial: () => ({ total: 0 }), prepareMutation: () => Effect.succeed({ transitions: [] }) }),
+  (processor) => processor.prepareMutation([], { total: 0 }, Twin.recipient("a"))
+)
+holds<Same<Effect.Services<typeof made>, Datastore.Datastore>>()
+holds<Same<Effect.Success<typeof made>, Processor.Mutation<State, number>>>()
+
+// Events may be bytes of one's own, from and to the type of their schema.
+
+class Packed extends Processor.Service<Packed>()("app/Packed", {
+  kind: "Packed",
+  state: Schema.Int,
+  event: Schema.Int,
+  codec: {
+    encode: (value) => Effect.succeed(Uint8Array.of(value)),
+    decode: (bytes) => bytes.length === 1 ? Effect.succeed(bytes[0]!) : Effect.fail("one byte")
+  }
+}) {}
+export const packed: Processor.Event<number> = { id: "a", value: Packed.kind.length }
+
+// guard: src/Processor.ts Service: PayloadCodec<A["Type"]> => any
+Processor.Service<Packed>()("app/Packed", {
+  kind: "Packed",
+  state: Schema.Int,
+  event: Schema.Int,
+  // @ts-expect-error string
+  codec: { encode: () => Effect.succeed(new Uint8Array()), decode: () => Effect.succeed("text") }
+})
 
 // What can only be done inside a transaction says so.
 

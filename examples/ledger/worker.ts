@@ -62,7 +62,10 @@ export const worker = (options: {
   readonly sendersAreDone: () => boolean
 }): Effect.Effect<
   void,
-  EventboxError.ContentionError | EventboxError.EventDecodeError | EventboxError.StoreError,
+  | EventboxError.ContentionError
+  | EventboxError.EventDecodeError
+  | EventboxError.MailboxOwned
+  | EventboxError.StoreError,
   Account | Datastore.Datastore
 > =>
   Effect.gen(function*() {

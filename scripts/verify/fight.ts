@@ -9,6 +9,7 @@ import {
   DatastoreError,
   type EventDecodeError,
   isUnknownOutcome,
+  type MailboxOwned,
   type StoreError
 } from "../../src/EventboxError.ts"
 import * as Processor from "../../src/Processor.ts"
@@ -55,7 +56,7 @@ export interface Fought {
   readonly mistakes: ReadonlyArray<string>
 }
 
-type Failure = ContentionError | EventDecodeError | StoreError
+type Failure = ContentionError | EventDecodeError | MailboxOwned | StoreError
 
 /** Runs the fight; `client` makes one more client of the database. */
 export const fight = (

@@ -10,7 +10,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Schema from "effect/Schema"
 import type { Snapshot } from "../Backend.ts"
 import { Datastore, remembering, transact } from "../Datastore.ts"
 import * as DsSet from "../DsSet.ts"
@@ -20,6 +19,7 @@ import {
   EventDecodeError,
   EVersionChanged,
   isUnknownOutcome,
+  MailboxOwned,
   type StoreError
 } from "../EventboxError.ts"
 import * as Metrics from "../EventboxMetrics.ts"
@@ -27,6 +27,7 @@ import {
   type Event,
   type EVersion,
   isPrepareFailure,
+  misprovided,
   type Mutation,
   type PostProcess,
   type Processor,
@@ -35,9 +36,11 @@ import {
   type Transition
 } from "../Processor.ts"
 import * as Transaction from "../Transaction.ts"
-import { isChanged, misuse, withoutNoops } from "./decision.ts"
+import { misuse } from "./decision.ts"
 import { deleteUnchanged } from "./deletions.ts"
 import { linkTraces } from "./emission.ts"
+import { carryText, type Loaded as LoadedState } from "./entityProcessor.ts"
+import { dropNoops, saveChanged } from "./saving.ts"
 import { inSpan } from "./span.ts"
 import type { Cursor } from "./sweep.ts"
 
@@ -88,11 +91,11 @@ const decodeRest = Effect.fnUntraced(function*<Self, S, A, E>(
   recipient: Recipient<Self>,
   items: ReadonlyArray<DsSet.Item>,
   events: Array<Event<A>>,
-  next: Effect.Effect<A, Schema.SchemaError>
+  next: Effect.Effect<A, unknown>
 ): Effect.fn.Return<ReadonlyArray<Event<A>>, EventDecodeError> {
   for (const [index, { id, value }] of items.slice(events.length).entries()) {
     const decoded = index === 0 ? next : box.eventCodec.decode(value)
-    const fail = (cause: Schema.SchemaError) => new EventDecodeError({ recipient: recipient.key, eventId: id, cause })
+    const fail = (cause: unknown) => new EventDecodeError({ recipient: recipient.key, eventId: id, cause })
     events.push({ id, value: yield* Effect.mapError(decoded, fail) })
   }
   return events
@@ -100,15 +103,24 @@ const decodeRest = Effect.fnUntraced(function*<Self, S, A, E>(
 
 const age = (item: DsSet.Item): number => item.atMillis ?? 0
 
-interface Loaded<S> {
-  readonly state: S
-  readonly eversion: EVersion
+interface Loaded<S> extends LoadedState<S, EVersion> {
   /** What `loadState` looked up. */
   readonly remembered: ReadonlyMap<string, Snapshot>
 }
 
+/** The implementation that was provided; dies when it is another box's. */
+export const implementationOf = <Self, S, A, E>(
+  box: ServiceClass<Self, any, S, A, E>
+): Effect.Effect<Processor<Self, S, A, E>, never, Self> =>
+  Effect.flatMap(box, (processor) => {
+    const problem = misprovided(box, processor)
+    return problem === undefined ? Effect.succeed(processor) : Effect.die(new Error(problem))
+  })
+
 /** What the steps of one batch share. */
 interface Batch<Self, S, A, E> {
+  /** Id of the box: the first batch makes the mailbox its own. */
+  readonly owner: string
   readonly processor: Processor<Self, S, A, E>
   readonly recipient: Recipient<Self>
   readonly set: DsSet.DsSet
@@ -121,7 +133,11 @@ export const runBatch = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   options: BatchOptions
-): Effect.Effect<BatchResult<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
+): Effect.Effect<
+  BatchResult<E>,
+  E | ContentionError | EventDecodeError | MailboxOwned | StoreError,
+  Self | Datastore
+> =>
   attempt(box, recipient, options).pipe(
     // Not caught and raised again: the cause then would no longer name the callback that failed.
     Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
@@ -148,19 +164,21 @@ const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   if (maxBytes !== undefined && !(maxBytes > 0)) {
     return yield* Effect.die(new Error(`Eventbox: maxBytes is a positive number, got ${maxBytes}`))
   }
-  const processor: Processor<Self, S, A, E> = yield* box
+  const processor: Processor<Self, S, A, E> = yield* implementationOf(box)
   const set = DsSet.make({ parent: recipient.key })
   // Round 1.
-  const [listing, loaded] = yield* Effect.all([
-    listForBatch(set, recipient, { maxItems: maxEvents, maxBytes, cursor }),
-    load(processor, recipient)
+  const [listing, exit] = yield* Effect.all([
+    listForBatch(box, set, recipient, { maxItems: maxEvents, maxBytes, cursor }),
+    // Another box's state may well not load: whose mailbox it is says more.
+    Effect.exit(load(processor, recipient))
   ], { concurrency: "unbounded" })
+  const loaded = yield* exit
   yield* linkTraces(listing.items.map(({ trace }) => trace))
   const events = yield* decodeEvents(box, recipient, listing)
   // After a lost race these events are tried again. After another failure the next batch goes on behind them, so that
   // events that cannot be processed do not block the rest for ever.
   return yield* Effect.tapError(
-    finish({ processor, recipient, set, listing, loaded }, events),
+    finish({ owner: box.key, processor, recipient, set, listing, loaded }, events),
     (error) =>
       Effect.sync(() => {
         if (isTransient(error)) {
@@ -175,10 +193,10 @@ const finish = Effect.fnUntraced(function*<Self, S, A, E>(
   batch: Batch<Self, S, A, E>,
   events: ReadonlyArray<Event<A>>
 ): Effect.fn.Return<BatchResult<E>, E | ContentionError | StoreError, Datastore> {
-  const { listing, loaded, recipient } = batch
+  const { listing, recipient } = batch
   const mutation = yield* decide(batch, events)
   const garbage = deleteGarbage(batch, mutation.garbage)
-  const transitions = withoutNoops(mutation.transitions, loaded.state)
+  const transitions = yield* dropNoops(batch, mutation.transitions)
   const result = {
     postProcess: transitions.flatMap(({ postProcess }) => postProcess === undefined ? [] : [postProcess]),
     consumed: transitions.reduce((sum, transition) => sum + (transition.events?.length ?? 0), 0),
@@ -213,11 +231,17 @@ const countLanded = (recipient: Recipient<any>, consumed: number): Effect.Effect
 
 /** Lists, measures, and sends off the deletion of stored garbage: its tombstones stay while it does. // E4 */
 const listForBatch = Effect.fnUntraced(function*(
+  box: ServiceClass<any, any, any, any, any>,
   set: DsSet.DsSet,
-  { monitoringString }: Recipient<any>,
+  { key, monitoringString }: Recipient<any>,
   options: { readonly maxItems: number; readonly maxBytes: number | undefined; readonly cursor: Cursor | undefined }
-): Effect.fn.Return<DsSet.Listing, DatastoreError, Datastore> {
+): Effect.fn.Return<DsSet.Listing, DatastoreError | MailboxOwned, Datastore> {
   const listing = yield* Metrics.timed(Metrics.listDuration, monitoringString, DsSet.list(set, options))
+  const { owner } = listing.tombstones
+  if (owner !== undefined && owner !== box.key) {
+    listing.rewind()
+    return yield* new MailboxOwned({ recipient: key, owner, box: box.key })
+  }
   const { garbage, items } = listing
   const now = yield* Clock.currentTimeMillis
   const oldest = items.reduce((least, item) => Math.min(least, age(item)), now)
@@ -237,10 +261,10 @@ const listForBatch = Effect.fnUntraced(function*(
 const load = <Self, S, A, E>(
   processor: Processor<Self, S, A, E>,
   recipient: Recipient<Self>
-): Effect.Effect<Loaded<S>, E | StoreError, Datastore> =>
+): Effect.Effect<Loaded<S>, E | ContentionError | StoreError, Datastore> =>
   Effect.map(
     remembering(processor.loadState(recipient)),
-    ([{ eversion, state }, remembered]) => ({ state, eversion, remembered })
+    ([read, remembered]) => ({ ...carryText(read), remembered })
   )
 
 /** Asks the processor, and checks what it decided; its garbage is deleted also when it fails. */
@@ -287,19 +311,17 @@ const land = <Self, S, A, E>(batch: Batch<Self, S, A, E>, transitions: ReadonlyA
   )
 
 const apply = Effect.fnUntraced(function*<Self, S, A, E>(
-  { listing, loaded, processor, recipient, set }: Batch<Self, S, A, E>,
+  batch: Batch<Self, S, A, E>,
   transitions: ReadonlyArray<Transition<S, A, E>>
 ) {
+  const { listing, loaded, processor, recipient, set } = batch
   yield* checkEVersion(processor, recipient, loaded)
-  const op = yield* DsSet.beginPop(set, listing)
+  const op = yield* DsSet.beginPop(set, listing, { owner: batch.owner })
   for (const { events = [], sideEffect } of transitions) {
     if (sideEffect !== undefined) yield* sideEffect
     for (const { id } of events) op.pop(id) // E2: a failed pop shows as a changed head, in the commit
   }
-  const state = transitions[transitions.length - 1]!.transitionTo
-  if (isChanged(loaded.state, state)) {
-    yield* processor.saveState(state, (loaded.eversion + 1) as EVersion, recipient)
-  }
+  yield* saveChanged(batch, transitions)
   yield* DsSet.finishPop(op)
 })
 

@@ -25,6 +25,11 @@ const isPlain = (value: unknown): value is Readonly<Record<string, unknown>> =>
 const isScalar = (value: unknown): boolean =>
   typeof value === "string" || typeof value === "number" || typeof value === "boolean"
 
+/** Whether a transition does nothing but lead to its state. */
+export const isIdle = ({ events, postProcess, sideEffect, touch }: Transition<any, any, any>): boolean =>
+  (events === undefined || events.length === 0) && sideEffect === undefined && postProcess === undefined &&
+  touch !== true
+
 /** Drops transitions that have no events, no effects and lead to the state that is there already. */
 export const withoutNoops = <S, A, E>(
   transitions: ReadonlyArray<Transition<S, A, E>>,
@@ -32,9 +37,7 @@ export const withoutNoops = <S, A, E>(
 ): ReadonlyArray<Transition<S, A, E>> => {
   let current = state
   return transitions.filter((transition) => {
-    const isNoop = (transition.events === undefined || transition.events.length === 0) &&
-      transition.sideEffect === undefined && transition.postProcess === undefined &&
-      !isChanged(current, transition.transitionTo)
+    const isNoop = isIdle(transition) && !isChanged(current, transition.transitionTo)
     if (!isNoop) current = transition.transitionTo
     return !isNoop
   })

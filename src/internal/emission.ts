@@ -11,6 +11,7 @@ import { Encode, EventRejected, InvalidId, TooLarge } from "../EventboxError.ts"
 import { Ids } from "../Ids.ts"
 import type { Key } from "../Key.ts"
 import type { PayloadCodec } from "../Processor.ts"
+import { messageOf } from "./jsonCodec.ts"
 import { isTraced } from "./span.ts"
 import { checkId, type NewItem, newItem } from "./stored.ts"
 
@@ -46,14 +47,17 @@ export const makeItems = Effect.fnUntraced(function*<A>(
       ? encoded.value as Uint8Array
       : yield* Effect.mapError(
         encoded,
-        (cause) => new EventRejected({ recipient, reason: new Encode({ detail: cause.message, cause }) })
+        (cause) => new EventRejected({ recipient, reason: new Encode({ detail: messageOf(cause), cause }) })
       )
     const id = emission.id ?? (yield* source.next)
     const detail = ids.has(id)
       ? "given twice in one call, where the second would replace the first"
       : checkId(id)
     if (detail !== undefined) {
-      return yield* new EventRejected({ recipient, reason: new InvalidId({ id: String(id), detail }) })
+      return yield* new EventRejected({
+        recipient,
+        reason: new InvalidId({ id: typeof id === "object" ? "an object" : String(id), detail })
+      })
     }
     const item = newItem(recipient, { id, value, trace }, atMillis)
     if (item.bytes > maxEntityBytes) {

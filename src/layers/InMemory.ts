@@ -193,11 +193,11 @@ export const diff = (before: StoreSnapshot, after: StoreSnapshot): ReadonlyArray
   const changes: Array<Change> = []
   for (const [id, key] of keys) {
     const [was, is] = [old.rows.get(id)?.entity, now.rows.get(id)?.entity]
-    if (was === undefined) changes.push({ _tag: "Inserted", key, after: copyEntity(is!) })
-    else if (is === undefined) changes.push({ _tag: "Deleted", key, before: copyEntity(was) })
+    if (was === undefined) changes.push({ _tag: "Inserted", key, after: Entity.copy(is!) })
+    else if (is === undefined) changes.push({ _tag: "Deleted", key, before: Entity.copy(was) })
     else if (!sameEntity(was, is)) {
       const properties = changedProperties(was, is)
-      changes.push({ _tag: "Changed", key, before: copyEntity(was), after: copyEntity(is), properties })
+      changes.push({ _tag: "Changed", key, before: Entity.copy(was), after: Entity.copy(is), properties })
     }
   }
   return changes.toSorted((self, that) => Key.Order(self.key, that.key))
@@ -350,7 +350,7 @@ const zero = BigInt(0)
 
 const present = ({ entity, key, version }: Row, keysOnly: boolean): Backend.Snapshot => ({
   key,
-  entity: Option.some(keysOnly ? { key, properties: {}, unindexed: "all" } : copyEntity(entity)),
+  entity: Option.some(keysOnly ? { key, properties: {}, unindexed: "all" } : Entity.copy(entity)),
   version
 })
 
@@ -399,8 +399,8 @@ const apply = (state: State, mutation: Backend.Mutation, version: Backend.Versio
     return
   }
   const entity = mutation._tag === "Patch"
-    ? Entity.patched(row?.entity, copyEntity(mutation.entity))
-    : copyEntity(mutation.entity)
+    ? Entity.patched(row?.entity, Entity.copy(mutation.entity))
+    : Entity.copy(mutation.entity)
   if (row === undefined) {
     state.add({ key: entity.key, entity, version })
   } else if (!sameEntity(row.entity, entity)) {
@@ -453,26 +453,6 @@ const refuse = (operation: string, reason: DatastoreReason, key: Key.Key | undef
 // ---------------------------------------------------------------------------------------------------------------------
 // Entities on their way in and out
 // ---------------------------------------------------------------------------------------------------------------------
-
-const copyEntity = ({ key, properties, unindexed }: Entity.Entity): Entity.Entity => ({
-  key,
-  properties: copyRecord(properties),
-  unindexed
-})
-
-const copyRecord = (record: Entity.Properties): Entity.Properties => {
-  const copy: Record<string, Entity.Value> = {}
-  for (const name of Object.keys(record)) copy[name] = copyValue(record[name]!)
-  return copy
-}
-
-/** A value in the form in which it is read back, sharing nothing that a caller could change. */
-const copyValue = (value: Entity.Value): Entity.Value => {
-  if (typeof value !== "object" || value === null) return Entity.canonicalScalar(value)
-  if (value instanceof Uint8Array) return value.slice()
-  if (Array.isArray(value)) return value.map(copyValue)
-  return Entity.isRecord(value) ? copyRecord(value) : Entity.canonicalScalar(value)
-}
 
 const sameEntity = (self: Entity.Entity, that: Entity.Entity): boolean =>
   Entity.sameProperties(self.properties, that.properties) &&

@@ -2,9 +2,10 @@
  * Laws that a processor must keep, and a check that looks for a small example of one that it breaks.
  *
  * The library promises that nothing is lost and nothing doubled, as long as processors do their part: they only decide,
- * they decide the same when they see the same, they use the events of their batch and no others, and those that overlap
- * agree on what is garbage. {@link check} puts a processor through generated events, batches and interleavings on a
- * store in memory, and reports the first law that is broken with the smallest example that it finds.
+ * they decide the same when they see the same, they use the events of their batch and no others, what their side
+ * effects write to one entity adds up, and those that overlap agree on what is garbage. {@link check} puts a processor
+ * through generated events, batches and interleavings on a store in memory, and reports the first law that is broken
+ * with the smallest example that it finds.
  *
  * @since 0.1.0
  */
@@ -28,11 +29,12 @@ import { runCase } from "./internal/lawRun.ts"
  * |---|---|
  * | `Schema` | A generated event encodes and decodes. The state that `loadState` returns, and every `transitionTo`, encoded by the state schema and decoded again, is equal to what it was (`Equal.equals`). |
  * | `Pure` | `loadState`, `prepareMutation` and `fetchEVersion` write nothing; reading is allowed. What must happen belongs into transitions. |
- * | `Input` | `prepareMutation` leaves the state and the values of the events as they are. A state that is changed in place looks unchanged to the library, which then does not save it. |
+ * | `Input` | `prepareMutation` leaves the state and the values of the events as they are. A state that is changed in place looks unchanged to the library, which then dies (`entity`) or does not save it. |
  * | `Success` | No function of the processor, and no side effect, fails or dies: not without events either. `mayFail` says which failures may be; a defect never may. |
  * | `Batch` | A decision consumes or declares garbage only events of its batch, and each of them once. The library dies otherwise. |
  * | `Decision` | Asked twice with the same input at the same time, the processor decides the same: the same events consumed by transitions to the same states, effects in the same places, the same garbage. While the same is stored, `loadState` returns the same. |
  * | `Save` | After `saveState(state, eversion)`, `loadState` returns an equal state and that version. `fetchEVersion` returns the version that `loadState` does. |
+ * | `Updates` | An entity that the side effects of one batch write more than once holds in the end what the same events leave there in batches of one event each, in one order or the other. A side effect must read what it changes. |
  * | `Garbage` | What batches of one state do to the garbage of each other when they overlap, batches one after another do as well; see {@link check}. (E6) |
  * | `Concurrency` | The same, seen on the library itself: two workers that run `Eventbox.processBatch`, with a third process that emits meanwhile, and workers that crash at their commits. |
  *

@@ -410,6 +410,84 @@ describe("ProcessorLaws", () => {
       assert.match(detail[1]!, /^after {3}\["[xyz]"\]$/)
     }))
 
+  describe("Updates: what side effects of one batch write to one entity adds up", () => {
+    const total = Key.make("Total", "t")
+    const amount = Effect.map(
+      Datastore.get(total),
+      (found) => found._tag === "None" ? 0 : Number(found.value.properties["n"])
+    )
+    const put = (n: number) => Datastore.put([Entity.make(total, { n })])
+    const oneEach = (effectOf: (event: Of) => Processor.SideEffect): Decide<number> => (events, n) =>
+      Effect.succeed({
+        transitions: events.map((event, index) => ({
+          events: [event],
+          transitionTo: n + index + 1,
+          sideEffect: effectOf(event)
+        }))
+      })
+
+    it.effect(
+      "each reads what it changes, in transitions of their own and in a chain: sound",
+      () =>
+        Effect.gen(function*() {
+          const increment = Effect.flatMap(amount, (n) => put(n + 1))
+          const log = ({ value }: Of) =>
+            Effect.flatMap(Datastore.get(total), (found) =>
+              Datastore.put([
+                Entity.make(total, {
+                  list: [...found._tag === "None" ? [] : found.value.properties["list"] as Array<string>, value.of]
+                })
+              ]))
+          const sound = [
+            makeBox(Schema.Int, 0, oneEach(() => increment)),
+            makeBox(Schema.Int, 0, oneEach(log)),
+            makeBox(Schema.Int, 0, oneEach(({ value }) => Datastore.put([Entity.make(total, { last: value.of })]))),
+            makeBox(Schema.Int, 0, (events, n) =>
+              Effect.succeed({
+                transitions: [{
+                  events,
+                  transitionTo: n + events.length,
+                  sideEffect: Processor.Chain(...events.map(() => increment))
+                }]
+              }))
+          ]
+          for (const box of sound) assert.strictEqual((yield* check(box)).runs, 30)
+        }),
+      120_000
+    )
+
+    it.effect("one writes what prepareMutation has read, and is caught", () =>
+      Effect.gen(function*() {
+        const lost = [
+          makeBox(Schema.Int, 0, (events, n) =>
+            Effect.flatMap(Effect.orDie(amount), (read) =>
+              oneEach(() => put(read + 1))(events, n))),
+          makeBox(Schema.Int, 0, (events, n) =>
+            Effect.map(Effect.orDie(amount), (read) => ({
+              transitions: [{
+                events,
+                transitionTo: n + events.length,
+                sideEffect: Processor.Chain(...events.map(() =>
+                  put(read + 1)
+                ))
+              }]
+            })))
+        ]
+        for (const box of lost) {
+          const { detail, events, law, summary } = yield* violation(box)
+
+          assert.strictEqual(law, "Updates")
+          assert.lengthOf(events, 2)
+          assert.include(summary, "write Total,\"t\" more than once")
+          assert.deepStrictEqual(detail.slice(0, 2), [
+            "together    Total,\"t\" {n: 1}",
+            "one by one  Total,\"t\" {n: 2}"
+          ])
+          yield* check(box, { except: ["Updates"] })
+        }
+      }), 120_000)
+  })
+
   it.effect("Success: a failure is reported unless it may be, a defect always", () =>
     Effect.gen(function*() {
       const box = makeBox(Schema.Int, 0, (events, total) =>
@@ -527,8 +605,8 @@ describe("ProcessorLaws", () => {
               return { state, eversion: version(yield* Datastore.get(key)) }
             })
         })
-        const { detail, events, law, replay } = yield* violation(late, { histories: 5 })
-        const again = yield* violation(late, { histories: 5, replay })
+        const { detail, events, law, replay } = yield* violation(late, { histories: 40 })
+        const again = yield* violation(late, { histories: 40, replay })
 
         assert.strictEqual(law, "Concurrency")
         assert.isAtMost(events.length, 3)

@@ -11,6 +11,7 @@ export const names = [
   "Batch",
   "Decision",
   "Save",
+  "Updates",
   "Garbage",
   "Concurrency"
 ] as const

@@ -4,6 +4,7 @@
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { messageOf } from "../../internal/jsonCodec.ts"
 import type { PayloadCodec } from "../../Processor.ts"
 import { Broken, type ShownEvent } from "./lawBroken.ts"
 
@@ -89,10 +90,10 @@ export const encode = <A>(draw: Draw<A>, codec: PayloadCodec<A>): Effect.Effect<
     }
   })
 
-const notAnEvent = (what: string, cause: Schema.SchemaError): Broken =>
+const notAnEvent = (what: string, cause: unknown): Broken =>
   new Broken({
     law: "Schema",
     summary: `a generated event does not ${what} by the event schema of the box`,
-    detail: [cause.message],
+    detail: [messageOf(cause)],
     cause
   })

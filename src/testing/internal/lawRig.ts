@@ -16,7 +16,9 @@ import type * as Scope from "effect/Scope"
 import type { Backend } from "../../Backend.ts"
 import * as Datastore from "../../Datastore.ts"
 import { Ids, makeSeeded } from "../../Ids.ts"
-import { isChanged, misuse, withoutNoops } from "../../internal/decision.ts"
+import { misuse } from "../../internal/decision.ts"
+import { carryText, type Loaded } from "../../internal/entityProcessor.ts"
+import { dropNoops, saveChanged } from "../../internal/saving.ts"
 import * as InMemory from "../../layers/InMemory.ts"
 import {
   type Event,
@@ -30,6 +32,7 @@ import {
 } from "../../Processor.ts"
 import { Broken, type Name } from "./lawBroken.ts"
 import type { CaseEvent } from "./lawCase.ts"
+import { noteRewrites, type Rewritten } from "./lawRewrites.ts"
 import { describeCall } from "./table.ts"
 import { makeClock, makeRandom } from "./turns.ts"
 
@@ -62,6 +65,8 @@ export interface Decision<S> {
   readonly again: Effect.Effect<void, Broken>
   readonly consumed: ReadonlyArray<string>
   readonly garbage: ReadonlyArray<string>
+  /** What its side effects wrote more than once, when it has landed. */
+  readonly rewritten: Rewritten
   /**
    * The state that its commit leads to; `undefined` when there is nothing to commit, or its effects fail as they may.
    */
@@ -83,7 +88,7 @@ interface Watch {
 /** What one call of `prepareMutation` came to. */
 interface Asked<S, A, E> {
   /** The very state that it was given. */
-  readonly state: S
+  readonly loaded: Loaded<S, EVersion>
   readonly mutation: Mutation<S, A, E>
   readonly error: unknown
 }
@@ -182,7 +187,8 @@ export class Rig<Self, S, A, E> {
     return Effect.gen({ self: this }, function*() {
       const first = yield* this.ask(reached, batch, "first")
       const again = this.subject.isLaw("Decision") ? this.askAgain(reached, batch, first) : Effect.void
-      if (first === undefined) return { again, consumed: [], garbage: [], land: Effect.undefined }
+      const rewritten: Rewritten = new Map()
+      if (first === undefined) return { again, consumed: [], garbage: [], rewritten, land: Effect.undefined }
       yield* this.checkBatch(first.mutation, reached, batch)
       const { transitions, garbage = [] } = first.mutation
       for (const [index, { transitionTo }] of transitions.entries()) {
@@ -192,7 +198,8 @@ export class Rig<Self, S, A, E> {
         again,
         consumed: transitions.flatMap(({ events = [] }) => events.map(({ id }) => id)),
         garbage: garbage.map(({ id }) => id),
-        land: this.land(reached, batch, first.state, transitions)
+        rewritten,
+        land: this.land(reached, batch, first.loaded, transitions, rewritten)
       }
     })
   }
@@ -235,13 +242,13 @@ export class Rig<Self, S, A, E> {
       const asked = yield* this.run(Effect.suspend(() => processor.prepareMutation(events, state, recipient)), seed)
       yield* this.checkPure("prepareMutation", batch, reached.text)
       yield* this.checkInput(reached.text, this.show(state), batch, events)
-      if (Exit.isSuccess(asked)) return { state, mutation: asked.value, error: undefined }
+      if (Exit.isSuccess(asked)) return { loaded, mutation: asked.value, error: undefined }
       const failure = Cause.findErrorOption(asked.cause)
       const withGarbage = failure._tag === "Some" && isPrepareFailure<unknown, A>(failure.value)
         ? failure.value
         : undefined
       const error = yield* this.failed("prepareMutation", asked.cause, withGarbage?.error, batch, reached.text)
-      return { state, mutation: { transitions: [], garbage: withGarbage?.garbage }, error }
+      return { loaded, mutation: { transitions: [], garbage: withGarbage?.garbage }, error }
     })
   }
 
@@ -258,7 +265,7 @@ export class Rig<Self, S, A, E> {
       const { processor, recipient } = this.subject
       const exit = yield* this.run(Effect.suspend(() => processor.loadState(recipient)), "load")
       yield* this.checkPure("loadState", batch, undefined)
-      if (Exit.isSuccess(exit)) return exit.value
+      if (Exit.isSuccess(exit)) return carryText(exit.value)
       yield* this.failed("loadState", exit.cause, undefined, batch, undefined)
       return undefined
     })
@@ -268,25 +275,40 @@ export class Rig<Self, S, A, E> {
   private land(
     reached: Reached<S>,
     batch: ReadonlyArray<CaseEvent>,
-    before: S,
-    all: ReadonlyArray<Transition<S, A, E>>
+    loaded: Loaded<S, EVersion>,
+    all: ReadonlyArray<Transition<S, A, E>>,
+    rewritten: Rewritten
   ): Effect.Effect<Reached<S> | undefined, Broken> {
     return Effect.gen({ self: this }, function*() {
-      const { processor, recipient } = this.subject
-      const transitions = withoutNoops(all, before)
+      const place = { processor: this.subject.processor, recipient: this.subject.recipient, loaded }
+      const dropped = yield* this.run(dropNoops(place, all), "noops")
+      if (Exit.isFailure(dropped)) {
+        yield* this.failed("the state of a transition", dropped.cause, undefined, batch, reached.text)
+        return undefined
+      }
+      const transitions = dropped.value
       if (transitions.length === 0) return undefined
-      const state = transitions.at(-1)!.transitionTo
-      const changed = isChanged(before, state)
-      const eversion = (reached.eversion + (changed ? 1 : 0)) as EVersion
+      let isSaved = false
+      const processor: typeof place.processor = {
+        ...place.processor,
+        saveState: (...saved) => {
+          isSaved = true
+          return place.processor.saveState(...saved)
+        }
+      }
+      const save = Effect.suspend(() => saveChanged({ ...place, processor }, transitions))
       const effects = transitions.flatMap(({ sideEffect }) => sideEffect === undefined ? [] : [sideEffect])
-      const save = changed ? Effect.suspend(() => processor.saveState(state, eversion, recipient)) : Effect.void
+      const expected = () => ({
+        state: isSaved ? transitions.at(-1)!.transitionTo : loaded.state,
+        eversion: (reached.eversion + (isSaved ? 1 : 0)) as EVersion
+      })
       // Alone first: a side effect may change what loadState reads beside what saveState wrote.
-      if (effects.length > 0) yield* this.commit(reached, batch, [save], { state, eversion })
+      if (effects.length > 0) yield* this.commit(reached, batch, [save], expected)
       const landed = yield* this.commit(
         reached,
         batch,
-        [...effects, save],
-        effects.length > 0 ? undefined : { state, eversion }
+        [noteRewrites(Effect.forEach(effects, (effect) => effect, { discard: true }), rewritten), save],
+        effects.length > 0 ? undefined : expected
       )
       return landed ? yield* this.arrive() : undefined
     })
@@ -296,7 +318,7 @@ export class Rig<Self, S, A, E> {
     reached: Reached<S>,
     batch: ReadonlyArray<CaseEvent>,
     effects: ReadonlyArray<Effect.Effect<unknown, unknown, any>>,
-    expected: { readonly state: S; readonly eversion: EVersion } | undefined
+    expectation: (() => { readonly state: S; readonly eversion: EVersion }) | undefined
   ): Effect.Effect<boolean, Broken> {
     return Effect.gen({ self: this }, function*() {
       yield* this.store.restore(reached.stored)
@@ -307,7 +329,8 @@ export class Rig<Self, S, A, E> {
         return false
       }
       const loaded = yield* this.load(batch)
-      if (loaded === undefined || expected === undefined || !this.subject.isLaw("Save")) return true
+      if (loaded === undefined || expectation === undefined || !this.subject.isLaw("Save")) return true
+      const expected = expectation()
       if (loaded.eversion === expected.eversion && this.isSame(loaded.state, expected.state)) return true
       const summary = "loadState does not return what saveState saved"
       return yield* this.broken(

@@ -8,6 +8,7 @@ import { type CaseEvent, type Draw, encode } from "./lawCase.ts"
 import { Batches, type Overlap, subsetsOf } from "./lawGarbage.ts"
 import { demonstrate, runHistories } from "./lawHistories.ts"
 import { type Decision, type Reached, Rig, type Subject } from "./lawRig.ts"
+import { checkUpdates } from "./lawUpdates.ts"
 
 /** What all cases of a check share. */
 export interface Setting<Self, S, A, E> {
@@ -44,6 +45,7 @@ export const runCase = <Self, S, A, E>(
     // Later, and the other way round: a processor that remembers what it was asked before should show it.
     for (const batch of subsetsOf(batches.all).toReversed()) yield* (yield* batches.decide(base, batch)).again
     yield* rig.settle(base.text)
+    if (subject.isLaw("Updates")) yield* checkUpdates(batches)
     if (subject.isLaw("Garbage")) {
       const found = yield* batches.findUnexplained()
       if (found !== undefined) return yield* lost(setting, batches, found)
