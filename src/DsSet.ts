@@ -38,7 +38,7 @@ import {
 } from "./EventboxError.ts"
 import { Ids } from "./Ids.ts"
 import { deleteUnchanged, maxDeletes } from "./internal/deletions.ts"
-import { collect, pageLimit, readPage, type Room } from "./internal/listing.ts"
+import { collect, pageLimit, readPage, type Room, visibleAmong } from "./internal/listing.ts"
 import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
 import { type Change, MaxHeadBytes, nextHead } from "./internal/nextHead.ts"
 import { findOutcome } from "./internal/outcome.ts"
@@ -376,6 +376,55 @@ const listOnce = Effect.fnUntraced(function*(
   const { hidden, ...rest } = seen
   const garbage = { set, ids: hidden.map(({ key }) => String(key.id)), snapshots: hidden }
   return { ...rest, set, garbage, head: head!, tombstones, expiredBefore: options.expiredBefore }
+})
+
+/**
+ * Some items of a listing once more, beside the head as it is now: for a part of a batch that failed as a whole.
+ *
+ * **Details**
+ *
+ * The items are those that the listing saw, and a pop expects each of them so (P2). What the head hides by now is left
+ * out: the listing may have read it before the items (P3). With `verify` the items are looked up, and what has changed
+ * is left out. Covers nothing, so that a pop of it erases no tombstone (E4). Cost: one lookup, of 1 read and with
+ * `verify` 1 per item, and 1 for each page that may hide one of them and is not known to the process.
+ *
+ * Fails with `ContentionError` when the pages change meanwhile.
+ *
+ * @internal
+ */
+export const relist = Effect.fnUntraced(function*(
+  listing: Listing,
+  ids: ReadonlyArray<string>,
+  verify: boolean
+): Effect.fn.Return<Listing, ContentionError | DatastoreError, Datastore> {
+  const { parent } = listing.set
+  const key = headKey(parent)
+  const [head, ...now] = yield* readSnapshots([key, ...verify ? ids.map((id) => itemKey(parent, id)) : []])
+  const kept = new Map<string, Snapshot>()
+  for (const [index, id] of ids.entries()) {
+    const snapshot = listing.snapshots.get(id)!
+    if (!verify || sameSnapshot(snapshot, now[index]!)) kept.set(id, snapshot)
+  }
+  const tombstones = yield* decodeHead(head!)
+  const delayMillis = Duration.toMillis(yield* TombstonesDelay)
+  const items = listing.items.filter(({ id }) => kept.has(id))
+  const visible = yield* Effect.catchTag(
+    visibleAmong({ datastore: yield* Datastore, parent, delayMillis, tombstones }, items),
+    "PagesChanged",
+    () => Effect.fail(new ContentionError({ reason: new EntityChanged({ keys: [key] }) }))
+  )
+  return {
+    ...listing,
+    items: visible,
+    snapshots: new Map(visible.map(({ id }) => [id, kept.get(id)!])),
+    garbage: { set: listing.set, ids: [], snapshots: [] },
+    head: head!,
+    tombstones,
+    present: [],
+    covered: [],
+    gone: new Set(),
+    rewind: () => {}
+  }
 })
 
 /**

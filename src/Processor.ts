@@ -110,7 +110,11 @@ export type PostProcess<E = never> = Effect.Effect<unknown, E | StoreError, Data
 export interface Transition<S, A, E = never> {
   /** May be the same state. */
   readonly transitionTo: S
-  /** Consumed by this transition: events of this batch, each by one transition at most. */
+  /**
+   * Consumed by this transition: events of this batch, each by one transition at most. Left out, none is consumed: they
+   * wait, and the next batch sees them again. Where no transition of a batch consumes any of its events, a warning says
+   * so, once per recipient.
+   */
   readonly events?: ReadonlyArray<Event<A>> | undefined
   /** Atomic with the state; compose several with {@link Chain}. */
   readonly sideEffect?: SideEffect<E> | undefined

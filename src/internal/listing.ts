@@ -168,6 +168,28 @@ const popsFor = (
   )
 }
 
+/** Whether a tombstone hides an item: one first added within the delay after the pop is a retry, a later one is new. */
+const hides = (tombstone: number | undefined, item: { readonly atMillis: number }, delayMillis: number): boolean =>
+  tombstone !== undefined && item.atMillis <= tombstone + delayMillis
+
+/** Those of some items that the tombstones of a head, and of the pages that may know them, do not hide. */
+export const visibleAmong = <I extends { readonly id: string; readonly atMillis?: number | undefined }>(
+  { datastore, delayMillis, parent, tombstones }: {
+    readonly datastore: Datastore["Service"]
+    readonly parent: Key
+    readonly delayMillis: number
+    readonly tombstones: Head
+  },
+  items: ReadonlyArray<I>
+): Effect.Effect<ReadonlyArray<I>, DatastoreError | PagesChanged> => {
+  const ids = items.map(({ id }) => id)
+  const asks = tombstones.pages.length === 0 ? [] : tombstones.pages.filter(probe(ids).mayHit)
+  return Effect.map(asks.length === 0 ? Effect.succeed([]) : loadPages(datastore, parent, asks), (loaded) => {
+    const newest = newestOf([...loaded.flatMap(({ pops }) => pops), ...tombstones.pops], ids)
+    return items.filter(({ atMillis = 0, id }) => !hides(newest.get(id), { atMillis }, delayMillis))
+  })
+}
+
 /** Sorts the items of pages into visible and hidden ones. */
 const makeView = (options: {
   readonly room: Room
@@ -191,9 +213,7 @@ const makeView = (options: {
       for (const [index, item] of stored.entries()) {
         const snapshot = page.result.results[index]!
         view.present.push(item.id) // E4: an ignored item still counts as present
-        const tombstone = tombstones.get(item.id)
-        // An addition that was first tried within the delay after the pop is a retry; a later one is a new item.
-        if (tombstone !== undefined && item.atMillis <= tombstone + options.delayMillis) {
+        if (hides(tombstones.get(item.id), item, options.delayMillis)) {
           view.hidden.set(item.id, snapshot)
         } else if (view.items.length === 0 || !view.isFull() && bytes + item.value.length <= options.room.bytes) {
           view.items.push(item)
