@@ -8,7 +8,7 @@ import { DatastoreError, PermissionDenied } from "../src/EventboxError.ts"
 import * as Key from "../src/Key.ts"
 import * as Processor from "../src/Processor.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
-import { Journal, journal, Refused, withJournal } from "./utils/boxJournal.ts"
+import { consumeAll, Journal, journal, Refused, withJournal } from "./utils/boxJournal.ts"
 import {
   box,
   consumed,
@@ -18,12 +18,13 @@ import {
   Poisoned,
   poisonedWorld,
   poisons,
+  processorOf,
   quietWorld,
   says,
   waiting,
   withPoisoned
 } from "./utils/boxPoison.ts"
-import { defectOf, inTime, makeGate, otherProcess, world, writesHead } from "./utils/boxWorld.ts"
+import { defectOf, inTime, makeGate, otherProcess, settle, world, writesHead } from "./utils/boxWorld.ts"
 
 const good = (count: number) => Array.from({ length: count }, (_, n) => `good ${n}`)
 
@@ -420,6 +421,65 @@ describe("what is not the failure of an event", () => {
       assert.strictEqual(counted.runs(), 1)
     }).pipe(Effect.provide(world)))
 
+  it.effect("nor is a state that does not load when the batch is tried again", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      yield* fill(good(8))
+      const sound = yield* processorOf()
+      let loads = 0
+      yield* faulty.inject("commit", Faulty.contention)
+
+      const error = yield* Effect.flip(inTime(Effect.provideService(Eventbox.process(Poisoned, box), Poisoned, {
+        ...sound,
+        loadState: (recipient) => ++loads === 1 ? sound.loadState(recipient) : new Refused({ why: "cannot load" })
+      })))
+
+      assert.instanceOf(error, Refused)
+      assert.strictEqual(loads, 2)
+    }).pipe(Effect.provide(world)))
+
+  it.effect("nor is a mailbox that belongs to another box", () =>
+    Effect.gen(function*() {
+      const counted = countRuns()
+      yield* fill(good(8))
+      const owned = { _tag: "MailboxOwned" } as unknown as Refused
+
+      const error = yield* Effect.flip(Effect.provideServiceEffect(
+        Eventbox.process(Poisoned, box),
+        Poisoned,
+        Poisoned.entity({
+          initial: () => [],
+          prepareMutation: () => Effect.andThen(Effect.sync(counted.note), Effect.fail(owned))
+        })
+      ))
+
+      assert.strictEqual(error as unknown, owned)
+      assert.strictEqual(counted.runs(), 1)
+    }).pipe(Effect.provide(world)))
+
+  it.effect("nor is an interruption, from within or from without", () =>
+    Effect.gen(function*() {
+      const counted = countRuns()
+      yield* fill(good(8))
+      const with_ = (effect: Effect.Effect<never>) =>
+        Effect.provideServiceEffect(
+          Eventbox.process(Poisoned, box),
+          Poisoned,
+          Poisoned.entity({
+            initial: () => [],
+            prepareMutation: () => Effect.andThen(Effect.sync(counted.note), effect)
+          })
+        )
+
+      const within = yield* Effect.exit(with_(Effect.interrupt))
+      const fiber = yield* Effect.forkChild(with_(Effect.never))
+      yield* settle
+      yield* Fiber.interrupt(fiber)
+
+      assert.isTrue(Exit.isFailure(within) && Cause.hasInterrupts(within.cause))
+      assert.strictEqual(counted.runs(), 2)
+    }).pipe(Effect.provide(world)))
+
   it.effect("nor is a failure without events", () =>
     Effect.gen(function*() {
       const nothing = Effect.provideServiceEffect(
@@ -521,6 +581,46 @@ describe("isolation amid other trouble", () => {
         [...(yield* consumed)].toSorted(),
         ["good again", ...values.filter(isGood).slice(1)].toSorted()
       )
+    }).pipe(Effect.provide(world)))
+
+  it.effect("the position of limited listings goes back to what is due again", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      const next = Effect.gen(function*() {
+        const seen: Array<string> = []
+        yield* Effect.exit(
+          Eventbox.processBatch(Poisoned, box, { maxEvents: 4 }).pipe(withPoisoned((values) => seen.push(...values)))
+        )
+        return seen
+      })
+      yield* fill([...mixed(4, { 0: "refused" }), "good 4", "good 5", "good 6", "good 7"])
+      yield* faulty.setRates({ contention: 1 })
+      const call = Eventbox.process(Poisoned, box, { maxEvents: 4, retry: Schedule.recurs(0) }).pipe(withPoisoned())
+
+      assert.strictEqual((yield* Effect.flip(call))._tag, "ContentionError")
+      assert.deepStrictEqual((yield* next).slice(0, 4), ["refused", "good 1", "good 2", "good 3"])
+      yield* faulty.heal
+      // That batch failed for good, so the position went on, and comes around.
+      yield* next
+      assert.strictEqual((yield* failedOf(call)).summary.consumed, 3)
+    }).pipe(Effect.provide(world)))
+
+  it.effect("the position of limited listings stays where all events of the halves were consumed", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      const oneByOne = withJournal((events, state) => {
+        seen.push(...events.map(({ value }) => value))
+        if (events.length > 1) throw new Error("one by one")
+        return consumeAll(events, state)
+      })
+      yield* Eventbox.emitAll(Journal, journal, ["b", "c", "d", "e"], { id: (value) => value })
+
+      const { consumed } = yield* Eventbox.process(Journal, journal, { maxEvents: 2 }).pipe(oneByOne)
+      yield* Eventbox.emit(Journal, journal, "a", { id: "a" })
+      yield* Eventbox.process(Journal, journal, { maxEvents: 1 }).pipe(oneByOne)
+
+      assert.strictEqual(consumed, 2)
+      assert.deepStrictEqual(seen, ["b", "c", "b", "c", "a"])
     }).pipe(Effect.provide(world)))
 
   it.effect("what ends the call midway lets the post-process effects of what landed run", () =>

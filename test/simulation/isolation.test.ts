@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Option, Schedule, Schema } from "effect"
+import { Effect, Exit, Option, Schedule, Schema } from "effect"
 import * as Datastore from "../../src/Datastore.ts"
 import * as Eventbox from "../../src/Eventbox.ts"
 import { Ids } from "../../src/Ids.ts"
@@ -7,6 +7,7 @@ import * as Processor from "../../src/Processor.ts"
 import * as Explore from "../../src/testing/Explore.ts"
 import * as Outstanding from "../../src/testing/Outstanding.ts"
 import { allApplied, applied, countEach, printed } from "../utils/explore.ts"
+import { layouts } from "../utils/exploreSet.ts"
 
 /*
  * Workers that isolate a poisoned event, in every order of their backend operations: each good event is applied once,
@@ -76,52 +77,49 @@ const check = <P extends Explore.Programs>(mayOwe: boolean) => (history: Explore
     assert.strictEqual(state, 2, "the state in the end")
   })
 
-const layer = Layer.mergeAll(Sick.layer)
-
-describe("Workers of a recipient with a poisoned event", () => {
-  // Kills: halves that expect no versions or no head; a retry that takes consumed events along.
-  it.effect("two workers consume each good event once, in every interleaving", () =>
-    Effect.gen(function*() {
-      const programs = { one: work(0), two: work(0) }
-
-      const report = yield* printed("two isolating workers", Explore.explore({ setup, programs, check: check(false) }))
-
-      assert.isTrue(report.isComplete)
-      assert.isAbove(report.contended, 0)
-    }).pipe(Effect.provide(layer)), 120_000)
-
-  it.effect("so they do when they try again, beside an emit of a waiting id", () =>
-    Effect.gen(function*() {
-      const programs = { one: work(1), two: work(1), again: Eventbox.emit(Sick, recipient, "good", { id: "c" }) }
-
-      const report = yield* printed(
-        "two isolating workers and an emitter",
-        Explore.explore({ setup, programs, check: check(false), maxHistories: 4_000 })
+for (const { layout, withLayout } of layouts) {
+  describe(`Workers of a recipient with a poisoned event, ${layout}`, () => {
+    const explore = (title: string, programs: Explore.Programs, faults?: Explore.Faults) =>
+      Effect.map(
+        printed(
+          `${title}, ${layout}`,
+          Explore.explore({ setup, programs, check: check(faults !== undefined), faults })
+        ),
+        (report) => {
+          assert.isTrue(report.isComplete)
+          assert.isAbove(report.contended, 0)
+          return report
+        }
       )
 
-      assert.isAbove(report.contended, 0)
-    }).pipe(Effect.provide(layer)), 240_000)
+    // Kills: halves that expect no head; a retry that takes consumed events along.
+    it.effect("two workers consume each good event once, in every interleaving", () =>
+      explore("two isolating workers", { one: work(0), two: work(0) }).pipe(withLayout, Effect.provide(Sick.layer)))
 
-  it.effect(
-    "one whose commits are lost, late or without response, beside one that is well",
-    () =>
-      Effect.gen(function*() {
-        const programs = { one: work(0), two: work(0) }
-        const faults: Explore.Faults = {
-          responseLost: true,
-          requestLost: true,
-          late: true,
-          crash: true,
-          where: (_, process) => process === "one"
-        }
+    // Kills: halves of a listing that read the head before the items, and that take what the new head hides.
+    it.effect("so they do when they try again, beside an emit of a waiting id", () => {
+      const again = Eventbox.emit(Sick, recipient, "good", { id: "c" })
+      return explore("two isolating workers and an emitter", { one: work(1), two: work(1), again }).pipe(
+        withLayout,
+        Effect.provide(Sick.layer)
+      )
+    }, 240_000)
 
-        const report = yield* printed(
-          "an isolating worker with a fault",
-          Explore.explore({ setup, programs, check: check(true), faults, maxHistories: 4_000 })
-        )
+    it.effect(
+      "one whose commits are lost, late or without response, or that stops, beside one that is well",
+      () =>
+        Effect.gen(function*() {
+          const report = yield* explore("an isolating worker with a fault", { one: work(0), two: work(0) }, {
+            responseLost: true,
+            requestLost: true,
+            late: true,
+            crash: true,
+            where: (_, process) => process === "one"
+          })
 
-        assert.isAbove(report.faulty, 0)
-      }).pipe(Effect.provide(layer)),
-    240_000
-  )
-})
+          assert.isAbove(report.faulty, 0)
+        }).pipe(withLayout, Effect.provide(Sick.layer)),
+      240_000
+    )
+  })
+}
