@@ -1,6 +1,6 @@
 // A side effect lands with the state change or not at all: here an order reserves stock and writes an audit record.
 // Run: node --conditions=effect-eventbox:source examples/03-side-effects.ts
-import { Effect, Option, Schema } from "effect"
+import { Array, Effect, Option, Schema } from "effect"
 import { Datastore, Entity, Eventbox, Key, Processor } from "effect-eventbox"
 import * as InMemory from "effect-eventbox/layers/InMemory"
 
@@ -58,7 +58,7 @@ const program = Effect.gen(function*() {
 
   yield* Eventbox.process(Order, order)
   console.log("audit:", Option.getOrThrow(yield* Datastore.get(auditKey)).properties)
-  console.log("waiting for bolts:", (yield* Eventbox.list(Stock, bolts)).map(({ value }) => value))
+  console.log("waiting for bolts:", Array.getSuccesses(yield* Eventbox.list(Stock, bolts)).map(({ value }) => value))
 
   yield* Eventbox.process(Stock, bolts)
   console.log("bolts:", (yield* Eventbox.loadState(Stock, bolts)).state)

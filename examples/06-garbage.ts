@@ -1,6 +1,6 @@
 // Garbage: events that are worthless are deleted without a transaction, and also when the processor fails.
 // Run: node --conditions=effect-eventbox:source examples/06-garbage.ts
-import { Effect, Schema } from "effect"
+import { Array, Effect, Schema } from "effect"
 import { Eventbox, Processor } from "effect-eventbox"
 import * as InMemory from "effect-eventbox/layers/InMemory"
 
@@ -28,7 +28,10 @@ class Auction extends Processor.Service<Auction>()("app/Auction", {
 
 const vase = Auction.recipient("vase")
 const bid = (...bids: ReadonlyArray<number>) => Eventbox.emitAll(Auction, vase, bids.map((one) => ({ bid: one })))
-const waiting = Effect.map(Eventbox.list(Auction, vase), (events) => events.map(({ value }) => value.bid))
+const waiting = Effect.map(
+  Eventbox.list(Auction, vase),
+  (events) => Array.getSuccesses(events).map(({ value }) => value.bid)
+)
 
 const program = Effect.gen(function*() {
   yield* bid(50, 120, 70)
@@ -41,7 +44,7 @@ const program = Effect.gen(function*() {
 
   yield* bid(80, 5_000)
   const failure = yield* Effect.flip(Eventbox.process(Auction, vase))
-  console.log("failed:", failure._tag, "waiting:", yield* waiting)
+  console.log("failed:", failure.cause, "waiting:", yield* waiting)
 })
 
 await Effect.runPromise(program.pipe(Effect.provide([Auction.layer, InMemory.layer])))

@@ -4,7 +4,11 @@ import { Effect, Latch, Schedule, Schema } from "effect"
 import { Eventbox, Processor } from "effect-eventbox"
 import * as InMemory from "effect-eventbox/layers/InMemory"
 
-class Frozen extends Schema.TaggedError<Frozen>()("Frozen", { until: Schema.String }) {}
+class Frozen extends Schema.TaggedError<Frozen>()("Frozen", { until: Schema.String }) {
+  override get message() {
+    return `frozen until ${this.until}`
+  }
+}
 
 // Lets the two workers below decide at the same time, so that one of them must lose.
 const bothHaveLoaded = Latch.makeUnsafe(false)
@@ -53,10 +57,14 @@ const program = Effect.gen(function*() {
   const results = yield* Effect.all([worker, worker], { concurrency: "unbounded" })
   console.log("consumed:", results.map(({ consumed }) => consumed).toSorted(), "contention:", contention)
 
-  // A failure of the processor leaves its events where they are. `process` does not retry it.
-  yield* Eventbox.emit(Wallet, wallet, { _tag: "Freeze", until: "Monday" })
+  // An event on which the processor fails stays where it is, and is named; the others of its batch land all the same.
+  yield* Eventbox.emit(Wallet, wallet, { _tag: "Add", cents: 100 })
+  yield* Eventbox.emit(Wallet, wallet, { _tag: "Freeze", until: "Monday" }, { id: "freeze-1" })
   yield* Eventbox.process(Wallet, wallet).pipe(
-    Effect.catchTag("Frozen", ({ until }) => Effect.sync(() => console.log("frozen until", until)))
+    Effect.catchTag(
+      "EventFailed",
+      ({ message, summary }) => Effect.sync(() => console.log(message, "- landed:", summary.consumed))
+    )
   )
   console.log("waiting:", (yield* Eventbox.list(Wallet, wallet)).length)
 })
@@ -65,5 +73,5 @@ await Effect.runPromise(program.pipe(Effect.provide([Wallet.layer, InMemory.laye
 // Output:
 // Event for Wallet,"w1" rejected: its id "__reserved__" is not valid (a name of the form __…__ is reserved by Datastore)
 // consumed: [ 0, 1 ] contention: 1
-// frozen until Monday
+// Event "freeze-1" of Wallet,"w1" fails alone: frozen until Monday - landed: 1
 // waiting: 1

@@ -14,30 +14,32 @@
  *
  * @since 0.1.0
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import { afterCommit, Datastore } from "./Datastore.ts"
 import * as DsSet from "./DsSet.ts"
 import {
-  ContentionError,
-  DatastoreError,
-  type EventDecodeError,
+  type ContentionError,
+  type DatastoreError,
+  EventDecodeError,
   type EventRejected,
   type MailboxOwned,
   type StoreError
 } from "./EventboxError.ts"
 import * as Metrics from "./EventboxMetrics.ts"
-import { decodeEvents, implementationOf, isTransient, runBatch } from "./internal/batch.ts"
-import { adaptBatchSize, batchSize, type Course } from "./internal/batchSize.ts"
+import { decodeItems, implementationOf, isTransient, oldestFirst, runBatch } from "./internal/batch.ts"
 import { type Emission, makeItems } from "./internal/emission.ts"
+import { beginCourse, type Course, isExhausted, isolate, type Seen, type Settings } from "./internal/isolation.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import { type Cursor, isAtStart } from "./internal/sweep.ts"
+import { FromString } from "./Key.ts"
 import type { Event, EVersion, PostProcess, Recipient, ServiceClass } from "./Processor.ts"
 import * as Transaction from "./Transaction.ts"
 
@@ -101,6 +103,83 @@ export interface Summary<E = never> {
 }
 
 /**
+ * One event that failed alone, and why: `cause` is the failure or the defect of the processor, of a side effect, or of
+ * the commit, or an `EventDecodeError`.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export interface EventFailure<out E = unknown> {
+  readonly eventId: string
+  readonly cause: Cause.Cause<E | EventDecodeError | StoreError>
+}
+
+const CauseSchema = Schema.Cause(Schema.Defect(), Schema.Defect())
+
+/**
+ * Events failed alone in {@link process} or {@link drain}, while all that can land without them has landed.
+ *
+ * **Details**
+ *
+ * `failures` has them all, in the order in which they failed; message, `eventId` and `cause` are of the first.
+ * `summary` is what the call would have returned without them: its batches have landed, and their post-process effects
+ * have run. The events stay stored, and the next call meets them again; but those that `Processor.failWithGarbage`
+ * declared garbage are gone, and they are here when that failure is no other event's.
+ *
+ * The caller should see to these events: mend the processor or the schema, or remove them by id with `DsSet.remove`.
+ * To carry on beside them, take `summary` for the result.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class EventFailed<out E = unknown>
+  extends Schema.TaggedError<EventFailed<any>>("eventbox/EventFailed")("EventFailed", {
+    recipient: FromString,
+    /** At least one. */
+    failures: Schema.Array(Schema.Struct({ eventId: Schema.String, cause: CauseSchema })),
+    summary: Schema.Struct({
+      batches: Schema.Int,
+      consumed: Schema.Int,
+      garbage: Schema.Int,
+      transitions: Schema.Int,
+      retries: Schema.Int,
+      postProcessed: Schema.Int,
+      postProcessFailures: Schema.Array(CauseSchema),
+      truncated: Schema.Boolean,
+      skipped: Schema.Boolean
+    })
+  })
+{
+  declare readonly failures: ReadonlyArray<EventFailure<E>>
+  declare readonly summary: Summary<E>
+  override readonly cause: unknown = firstOf(this)
+  /** The event that failed first. */
+  get eventId(): string {
+    return this.failures[0]!.eventId
+  }
+  override get message(): string {
+    const others = this.failures.length - 1
+    const more = others === 0 ? "" : `; ${others} more failed alone`
+    // That error names the event itself.
+    if (this.cause instanceof EventDecodeError) return this.cause.message + more
+    return `Event ${JSON.stringify(this.eventId)} of ${this.recipient} fails alone: ${causeText(this.cause)}${more}`
+  }
+  /** Never: all that can land without these events has landed. */
+  get isRetryable(): boolean {
+    return false
+  }
+}
+
+const firstOf = ({ failures }: { readonly failures: ReadonlyArray<EventFailure> }): unknown =>
+  Cause.squash(failures[0]!.cause)
+
+const causeText = (cause: unknown): string => {
+  if (cause instanceof Error) return cause.message === "" ? cause.name : cause.message
+  const tag = typeof cause === "object" && cause !== null && "_tag" in cause ? cause._tag : cause
+  return String(tag)
+}
+
+/**
  * Options of {@link process} and {@link drain}.
  *
  * @category models
@@ -112,14 +191,11 @@ export interface ProcessOptions<E = never> {
   /** Bytes of the events in one batch at most, unless a single event has more; 16 MiB unless given. */
   readonly maxBytes?: number | undefined
   /**
-   * Whether the size of batches adapts: half as many events after contention and after a batch slower than `slowAfter`
-   * (2 seconds unless given), not below `minEvents` (1 unless given); half as many again, up to `maxEvents`, after a
-   * quick batch that was full. Remembered for each recipient in the process. False unless given.
+   * Events that may fail alone one after the other, with none consumed in between, before the call gives up on the
+   * rest: a positive integer or `Infinity`, 100 unless given. It bounds what a call does where every event fails, as
+   * when a service that the processor needs is down.
    */
-  readonly adaptive?:
-    | boolean
-    | { readonly minEvents?: number | undefined; readonly slowAfter?: Duration.Input | undefined }
-    | undefined
+  readonly maxFailures?: number | undefined
   /**
    * What to do while another fiber of this process runs a batch of the same recipient: `"wait"` for its end, or
    * `"skip"`, and return at once with `skipped`. `"wait"` unless given. Skip where whoever emitted also asks for a run:
@@ -193,15 +269,18 @@ export const emitAll = <Self, S, A, E>(
   send(box, recipient, values.map((value, index) => ({ value, id: options?.id?.(value, index) })))
 
 /**
- * Lists all outstanding events of a recipient, oldest first; for tests and inspection.
+ * Lists all outstanding events of a recipient, oldest first, each as the result of its decoding; for tests and
+ * inspection.
  *
  * **Details**
  *
- * Whatever box the mailbox belongs to: its events are decoded as those of this one. Cost: 1 read per stored event and 1
- * for the tombstones. The whole list is held in memory.
+ * Whatever box the mailbox belongs to: its events are decoded as those of this one. One event that does not decode does
+ * not hide the others: it is a failure with `EventDecodeError`, whose `eventId` is what `DsSet.remove` takes.
+ * `Array.getSuccesses` of Effect leaves the events. Cost: 1 read per stored event and 1 for the tombstones. The whole
+ * list is held in memory.
  *
- * Fails with `EventDecodeError` for an event that does not fit the schema, with `DatastoreError` when a read failed
- * after its retries. Dies inside a transaction. Source: luci-go `cv/internal/common/eventbox`, `List`.
+ * Fails with `DatastoreError` when a read failed after its retries. Dies inside a transaction. Source: luci-go
+ * `cv/internal/common/eventbox`, `List`.
  *
  * @category inspection
  * @since 0.1.0
@@ -209,11 +288,19 @@ export const emitAll = <Self, S, A, E>(
 export const list = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>
-): Effect.Effect<ReadonlyArray<Event<A>>, DatastoreError | EventDecodeError, Datastore> =>
+): Effect.Effect<ReadonlyArray<Result.Result<Event<A>, EventDecodeError>>, DatastoreError, Datastore> =>
   Effect.gen(function*() {
     yield* Transaction.refuseInside("Eventbox.list", "list before or after it")
     const set = DsSet.make({ parent: recipient.key })
-    return yield* decodeEvents(box, recipient, yield* DsSet.listAll(set))
+    const listing = yield* DsSet.listAll(set)
+    const items = oldestFirst(listing.items)
+    const { events, undecodable } = yield* decodeItems(box, recipient, items)
+    const failed = new Map(undecodable.map((error) => [error.eventId, error]))
+    let taken = 0
+    return items.map(({ id }) => {
+      const error = failed.get(id)
+      return error === undefined ? Result.succeed(events[taken++]!) : Result.fail(error)
+    })
   })
 
 /**
@@ -280,7 +367,8 @@ export const processBatch = <Self, S, A, E>(
   )
 
 /**
- * Runs the whole cycle once: a batch, retried on contention and transient errors, and then its post-process effects.
+ * Runs the whole cycle once: a batch, retried on contention and transient errors, isolated when it fails for good, and
+ * then its post-process effects.
  *
  * **Details**
  *
@@ -288,8 +376,28 @@ export const processBatch = <Self, S, A, E>(
  * other fail. Post-process effects run in order after the lock was given back, each retried by its own schedule; one
  * that fails is reported in the summary and does not stop the others, since the batch has landed.
  *
- * Fails as {@link processBatch}, when the schedule ends. Dies when it is called for a recipient inside a batch of the
- * same.
+ * **Isolation.** A batch that fails for good once its events and its state were read is halved, at once, and its halves
+ * again, until one lands or a single event is alone with its failure. So all other events land in the same call, as
+ * more than one batch, and the call then fails with {@link EventFailed}, which names the events. It does not matter
+ * where the failure came from: `prepareMutation`, a side effect, a commit that is too large, a defect of any of them.
+ * Events that do not decode are set aside without more ado. Where nothing came of a batch but failures, the next
+ * events are taken, and so on until something was done, nothing is left, or `maxFailures` events have failed in a row.
+ * So a recipient is never stuck behind an event, also if each process calls this once and with a `maxEvents` of 1.
+ *
+ * Not halved are contention, transient failures and unknown outcomes, what concerns the set-up (`PermissionDenied`,
+ * `Unauthenticated`, `NotFound`, `FailedPrecondition`), a failure of `loadState`, and a failure of a batch without
+ * events: the call fails with these as they are, once the post-process effects of the parts that landed have run.
+ *
+ * Cost of isolation: of one event among `n`, about 2 log2(n) batches more, each with 1 read for the tombstones and
+ * those of `loadState`; no event is read again. Where all fail, 2 batches per event.
+ *
+ * Fails with {@link EventFailed} when events failed alone, and otherwise as {@link processBatch}, when the schedule
+ * ends. Dies when it is called for a recipient inside a batch of the same, and when `maxFailures` is not a positive
+ * integer or `Infinity`.
+ *
+ * **Gotchas**
+ *
+ * Your own errors are the `failures` of `EventFailed`, with their types; only those of `loadState` come as they are.
  *
  * @category processing
  * @since 0.1.0
@@ -298,20 +406,29 @@ export const process = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>,
   options?: ProcessOptions<NoInfer<E>>
-): Effect.Effect<Summary<E>, E | ContentionError | EventDecodeError | MailboxOwned | StoreError, Self | Datastore> =>
-  Effect.map(cycle(box, recipient, options, undefined), ({ reachedEnd: _, ...summary }) => summary)
+): Effect.Effect<Summary<E>, E | ContentionError | EventFailed<E> | MailboxOwned | StoreError, Self | Datastore> =>
+  Effect.flatMap(
+    cycle(box, recipient, options, undefined, undefined),
+    ({ course, summary }) => unlessFailed(recipient, course, summary)
+  )
 
 /**
- * Repeats {@link process} until nothing is left to do: a whole pass over the events without a transition or garbage.
+ * Repeats {@link process} until nothing is left to do: a whole pass over the events in which none was consumed or
+ * declared garbage.
  *
  * **Details**
  *
- * Events that the processor leaves for later do not keep it going. The deletion of one batch's events overlaps with the
- * next batch. Returns the sums of all batches.
+ * Each pass begins with the oldest keys, so that events which the processor leaves for later are offered once per pass,
+ * and do not keep it going. Nor does a transition that consumes nothing: a pass in which there were only such is the
+ * last. A pass is over when it comes to the end, or to where all is younger than its beginning. Events that fail alone
+ * are tried once per call, and the call fails with {@link EventFailed} at its end, when all others are done with;
+ * `maxFailures` of them in a row end it at once, with `truncated`. Returns the sums of all batches. Fails at once, as
+ * {@link process} does, with what is not the failure of an event; what landed before stays.
  *
  * **Gotchas**
  *
- * A processor that always finds something to do, even without events, never ends: bound it with `Effect.timeout`.
+ * While events arrive as fast as they are consumed, also from side effects of its own, it does not end: bound it with
+ * `Effect.timeout`.
  *
  * @category processing
  * @since 0.1.0
@@ -320,19 +437,37 @@ export const drain = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>,
   options?: ProcessOptions<NoInfer<E>>
-): Effect.Effect<Summary<E>, E | ContentionError | EventDecodeError | MailboxOwned | StoreError, Self | Datastore> =>
+): Effect.Effect<Summary<E>, E | ContentionError | EventFailed<E> | MailboxOwned | StoreError, Self | Datastore> =>
   Effect.gen(function*() {
     const cursor = yield* DsSet.cursorOf(DsSet.make({ parent: recipient.key }))
     let total: Summary<E> = emptySummary
+    let before: Course<E> | undefined
     let idle = isAtStart(cursor)
     while (true) {
       if (isAtStart(cursor)) idle = true
-      const { reachedEnd, ...summary } = yield* cycle(box, recipient, options, cursor)
+      const { course, seen, summary } = yield* cycle(box, recipient, options, cursor, before)
+      before = course
       total = addSummaries(total, summary)
-      if (summary.transitions > 0 || summary.garbage > 0) idle = false
-      if (summary.skipped || reachedEnd && idle) return { ...total, truncated: summary.skipped }
+      if (summary.consumed > 0 || summary.garbage > 0) idle = false
+      const isCutShort = summary.skipped || isExhausted(course, maxFailuresOf(options))
+      if (isCutShort || seen.reachedEnd && idle) {
+        return yield* unlessFailed(recipient, course, { ...total, truncated: isCutShort })
+      }
     }
   })
+
+const unlessFailed = <Self, E>(
+  { key }: Recipient<Self>,
+  { failed }: Course<E>,
+  summary: Summary<E>
+): Effect.Effect<Summary<E>, EventFailed<E>> =>
+  failed.size === 0 ? Effect.succeed(summary) : Effect.fail(
+    new EventFailed<E>({
+      recipient: key,
+      failures: Array.from(failed, ([eventId, cause]) => ({ eventId, cause })),
+      summary
+    })
+  )
 
 const send = Effect.fnUntraced(function*<Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
@@ -378,92 +513,72 @@ const retryEmit = Effect.fnUntraced(function*<A, E, R>(add: Effect.Effect<A, E, 
   }))
 })
 
+/** What one cycle did, and what came of its events. */
+interface Cycle<E> {
+  readonly summary: Summary<E>
+  readonly seen: Seen
+  readonly course: Course<E>
+}
+
 const cycle = Effect.fnUntraced(function*<Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   options: ProcessOptions<E> | undefined,
-  cursor: Cursor | undefined
-): Effect.fn.Return<
-  Summary<E> & { readonly reachedEnd: boolean },
-  E | ContentionError | EventDecodeError | MailboxOwned | StoreError,
-  Self | Datastore
-> {
+  cursor: Cursor | undefined,
+  before: Course<E> | undefined
+): Effect.fn.Return<Cycle<E>, E | ContentionError | MailboxOwned | StoreError, Self | Datastore> {
   const datastore = yield* Datastore
-  let retries = -1
-  const batch = Effect.suspend(() => {
-    retries++
-    return sizedBatch(datastore, box, recipient, options, cursor)
-  })
-  const landed = yield* withKeyedLock(
-    datastore,
-    recipient.key,
-    options?.whenBusy ?? "wait",
-    retryBatch(batch, options?.retry ?? defaultRetry)
+  const settings: Settings<Self, S, A, E> = {
+    box,
+    recipient,
+    maxEvents: options?.maxEvents ?? defaultMaxEvents,
+    maxBytes: options?.maxBytes,
+    cursor,
+    retry: options?.retry ?? defaultRetry,
+    maxFailures: maxFailuresOf(options)
+  }
+  if (!(settings.maxFailures >= 1 && Math.ceil(settings.maxFailures) === settings.maxFailures)) {
+    const message = `Eventbox: maxFailures is a positive integer or Infinity, got ${settings.maxFailures}`
+    return yield* Effect.die(new Error(message))
+  }
+  const course = beginCourse(before)
+  const ended = yield* Effect.exit(
+    withKeyedLock(datastore, recipient.key, options?.whenBusy ?? "wait", isolate(course, settings))
   )
-  if (Option.isNone(landed)) return { ...emptySummary, truncated: true, skipped: true, reachedEnd: false }
-  const result = landed.value
+  // Also of what landed before the call was cut short by a failure that no event is to blame for.
+  const postProcess = course.landed.flatMap((batch) => batch.postProcess)
   const failures: Array<Cause.Cause<E | StoreError>> = []
-  for (const effect of result.postProcess) {
+  for (const effect of postProcess) {
     const exit = yield* Effect.exit(
       options?.postProcess === undefined ? effect : Effect.retry(effect, options.postProcess)
     )
     if (Exit.isFailure(exit)) failures.push(exit.cause)
   }
+  if (Exit.isFailure(ended)) return yield* Effect.failCause(ended.cause)
+  const seen = Option.getOrElse(ended.value, () => nothingSeen)
+  const summary = { ...sumOf(course), truncated: seen.truncated, skipped: Option.isNone(ended.value) }
   return {
-    batches: result.transitions > 0 ? 1 : 0,
-    consumed: result.consumed,
-    garbage: result.garbage,
-    transitions: result.transitions,
-    retries,
-    postProcessed: result.postProcess.length - failures.length,
-    postProcessFailures: failures,
-    truncated: result.truncated,
-    skipped: false,
-    reachedEnd: result.reachedEnd
+    summary: { ...summary, postProcessed: postProcess.length - failures.length, postProcessFailures: failures },
+    seen,
+    course
   }
 })
 
-/** One batch, of the size that is right for the recipient by now. */
-const sizedBatch = <Self, S, A, E>(
-  datastore: Datastore["Service"],
-  box: ServiceClass<Self, any, S, A, E>,
-  recipient: Recipient<Self>,
-  options: ProcessOptions<E> | undefined,
-  cursor: Cursor | undefined
-) => {
-  const { adaptive = false, maxBytes, maxEvents = defaultMaxEvents } = options ?? {}
-  if (adaptive === false) return runBatch(box, recipient, { maxEvents, maxBytes, cursor })
-  const { minEvents = 1, slowAfter = defaultSlowAfter } = adaptive === true ? {} : adaptive
-  const bounds = { minEvents, maxEvents, slowMillis: Duration.toMillis(Duration.fromInputUnsafe(slowAfter)) }
-  const learn = (size: number, course: Course) =>
-    Effect.sync(() => adaptBatchSize(datastore, recipient.key, bounds, size, course))
-  return Effect.gen(function*() {
-    if (!(Number.isSafeInteger(minEvents) && minEvents > 0)) {
-      return yield* Effect.die(new Error(`Eventbox: minEvents is a positive integer, got ${minEvents}`))
-    }
-    const size = batchSize(datastore, recipient.key, bounds)
-    const start = yield* Clock.currentTimeMillis
-    const result = yield* Effect.tapError(
-      runBatch(box, recipient, { maxEvents: size, maxBytes, cursor }),
-      (error) => error instanceof ContentionError ? learn(size, "Contended") : Effect.void
-    )
-    yield* learn(size, { millis: (yield* Clock.currentTimeMillis) - start, wasFull: result.truncated })
-    return result
-  })
+const maxFailuresOf = (options: ProcessOptions<any> | undefined): number => options?.maxFailures ?? 100
+
+/** What a call saw that left the recipient to another fiber. */
+const nothingSeen: Seen = { truncated: true, reachedEnd: false }
+
+const sumOf = ({ landed, retries }: Course<any>): Summary<never> => {
+  const sum = { batches: 0, consumed: 0, garbage: 0, transitions: 0 }
+  for (const { consumed, garbage, transitions } of landed) {
+    if (transitions > 0) sum.batches++
+    sum.consumed += consumed
+    sum.garbage += garbage
+    sum.transitions += transitions
+  }
+  return { ...emptySummary, ...sum, retries }
 }
-
-const defaultSlowAfter = "2 seconds"
-
-/** Runs a batch again after what is worth it. Not after an unknown outcome: its post-process effects would be lost. */
-const retryBatch = <A, E, R>(
-  batch: Effect.Effect<A, E, R>,
-  schedule: Schedule.Schedule<unknown, ContentionError | DatastoreError>
-): Effect.Effect<A, E, R> =>
-  retryOnceFailed(batch, () => ({
-    while: (error) => (error instanceof ContentionError || error instanceof DatastoreError) && error.isRetryable,
-    // The schedule only ever sees what `while` let through.
-    schedule: schedule as Schedule.Schedule<unknown, unknown>
-  }))
 
 const emptySummary: Summary<never> = {
   batches: 0,

@@ -13,7 +13,8 @@
  * | {@link MailboxOwned} | the mailbox belongs to another box; nothing was consumed | give each box a kind of its own, or a child key |
  * | {@link EmulatorError} | the emulator layer found none and could start none | install it, as the message says |
  *
- * `KeyError`, for text or parts that make no key, lives in `Key`. Misuse of the library is a defect, not in this table.
+ * `KeyError`, for text or parts that make no key, lives in `Key`; `EventFailed`, which names events that fail alone
+ * while all others land, in `Eventbox`. Misuse of the library is a defect, not in this table.
  *
  * @since 0.1.0
  */

@@ -113,8 +113,9 @@ export interface Transition<S, A, E = never, R = never> {
   /** May be the same state. */
   readonly transitionTo: S
   /**
-   * Consumed by this transition: events of this batch, each by one transition at most. Left out, the transition
-   * consumes nothing: what waits is offered again, and a decision that it led to is made again with every batch.
+   * Consumed by this transition: events of this batch, each by one transition at most. Left out, none is consumed: they
+   * wait, and the next batch sees them again. Where no transition of a batch consumes any of its events, a warning says
+   * so, once per recipient.
    */
   readonly events?: ReadonlyArray<Event<A>> | undefined
   /** Atomic with the state; compose several with {@link Chain}. */
@@ -477,7 +478,8 @@ const textDecoder = new TextDecoder()
 /** Events as the JSON text of their schema. */
 const makePayloadCodec = <A>({ decode, decodeText, encode }: JsonCodec<A>): PayloadCodec<A> => ({
   // The text is no step of the schema, which would need a fiber for it.
-  encode: (value) => flatMapAtOnce(encode(value), (json) => mapAtOnce(toText(json), (text) => textEncoder.encode(text))),
+  encode: (value) =>
+    flatMapAtOnce(encode(value), (json) => mapAtOnce(toText(json), (text) => textEncoder.encode(text))),
   decode: (bytes) => {
     const text = textDecoder.decode(bytes)
     const json = parse(text)

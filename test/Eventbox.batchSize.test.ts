@@ -6,10 +6,10 @@ import * as DsSet from "../src/DsSet.ts"
 import * as Eventbox from "../src/Eventbox.ts"
 import * as InMemory from "../src/layers/InMemory.ts"
 import * as Processor from "../src/Processor.ts"
-import { Faulty, Recorder } from "../src/testing/index.ts"
+import { Recorder } from "../src/testing/index.ts"
 import { consumeAll, emit, Journal, journal, pending, withJournal } from "./utils/boxJournal.ts"
 import { set } from "./utils/boxSet.ts"
-import { defectOf, inTime, settle, world, writesHead } from "./utils/boxWorld.ts"
+import { defectOf, settle, world } from "./utils/boxWorld.ts"
 
 const mebibyte = 1_024 * 1_024
 
@@ -118,63 +118,6 @@ describe("the bytes of a batch", () => {
 
       assert.deepStrictEqual(seen, [["abcde", false], ["ab", true], ["cde", true], ["abcde", false]])
     }))
-})
-
-describe("an adaptive batch size", () => {
-  const many = Array.from({ length: 200 }, (_, n) => `${n}`)
-  const sizeOf = (options: Pick<Eventbox.ProcessOptions, "adaptive" | "maxEvents">) =>
-    Effect.map(Eventbox.process(Journal, journal, options), ({ consumed }) => consumed)
-
-  it.effect("is halved by contention, grows again by full batches, and is forgotten at its greatest", () =>
-    Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
-      yield* Eventbox.emitAll(Journal, journal, many)
-      const options = { maxEvents: 40, adaptive: true }
-      for (let n = 0; n < 2; n++) yield* faulty.inject("commit", Faulty.contention, { where: writesHead })
-
-      const sizes = [yield* inTime(sizeOf(options))]
-      for (let n = 0; n < 4; n++) sizes.push(yield* inTime(sizeOf(options)))
-
-      assert.deepStrictEqual(sizes, [10, 15, 23, 35, 40])
-    }).pipe(withJournal(), Effect.provide(world)))
-
-  it.effect("is not below `minEvents`, and not kept for other recipients", () =>
-    Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
-      const other = Journal.recipient("other")
-      yield* Eventbox.emitAll(Journal, journal, many.slice(0, 60))
-      yield* Eventbox.emitAll(Journal, other, many.slice(0, 60))
-      for (let n = 0; n < 5; n++) yield* faulty.inject("commit", Faulty.contention, { where: writesHead })
-      const options = { maxEvents: 40, adaptive: { minEvents: 8 } }
-
-      assert.strictEqual(yield* inTime(sizeOf(options)), 8)
-      assert.strictEqual((yield* Eventbox.process(Journal, other, options)).consumed, 40)
-    }).pipe(withJournal(), Effect.provide(world)))
-
-  it.effect("is halved by a batch that is slower than `slowAfter`, and stays after one that was not full", () =>
-    Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
-      yield* Eventbox.emitAll(Journal, journal, many.slice(0, 65))
-      const options = { maxEvents: 40, adaptive: { slowAfter: "1 second" } } as const
-      yield* faulty.inject("commit", Faulty.delay({ before: "2 seconds" }), { where: writesHead })
-
-      const sizes = [yield* inTime(sizeOf(options)), yield* inTime(sizeOf(options)), yield* inTime(sizeOf(options))]
-
-      assert.deepStrictEqual(sizes, [40, 20, 5])
-      yield* Eventbox.emitAll(Journal, journal, many)
-      assert.strictEqual(yield* inTime(sizeOf(options)), 30, "half as many again after the second, which was full")
-    }).pipe(withJournal(), Effect.provide(world)))
-
-  it.effect("is off unless asked for", () =>
-    Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
-      yield* Eventbox.emitAll(Journal, journal, many)
-      yield* faulty.inject("commit", Faulty.contention, { where: writesHead })
-
-      assert.strictEqual(yield* inTime(sizeOf({ maxEvents: 40 })), 40)
-      const zero = Eventbox.process(Journal, journal, { adaptive: { minEvents: 0 } })
-      assert.include(yield* defectOf(zero), "minEvents is a positive integer, got 0")
-    }).pipe(withJournal(), Effect.provide(world)))
 })
 
 describe("a recipient that is being processed in this process", () => {

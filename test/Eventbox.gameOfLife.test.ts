@@ -4,6 +4,7 @@ import * as Datastore from "../src/Datastore.ts"
 import * as Entity from "../src/Entity.ts"
 import * as Eventbox from "../src/Eventbox.ts"
 import * as Processor from "../src/Processor.ts"
+import * as Outstanding from "../src/testing/Outstanding.ts"
 import { settle, world } from "./utils/boxWorld.ts"
 
 /** One cell of a row: `+` is somebody who wants to move in, `-` an invitation to send somebody to the left. */
@@ -129,7 +130,7 @@ describe("cells that live by their mailboxes alone", () => {
 
       let people = 0
       for (let index = 10; index <= 15; index++) {
-        const arriving = (yield* Eventbox.list(Cell, cell(index))).filter(({ value }) => value === "+")
+        const arriving = (yield* Outstanding.events(Cell, cell(index))).filter(({ value }) => value === "+")
         people += (yield* load(index)).population + arriving.length
       }
 

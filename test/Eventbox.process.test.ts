@@ -533,24 +533,25 @@ describe("drain", () => {
       assert.lengthOf(summary.postProcessFailures, 1)
     }).pipe(Effect.provide(world)))
 
-  it.effect("fails as a batch fails, and what landed before stays", () =>
+  it.effect("fails with the event that failed alone, and what landed stays", () =>
     Effect.gen(function*() {
       yield* emit(["a", "b"])
 
       const error = yield* Effect.flip(
         drain(1).pipe(withJournal((events, state) => {
           const [event] = events
+          if (event === undefined) return { transitions: [] }
           return {
             transitions: [{
               events,
-              transitionTo: [...state, event?.value ?? ""],
-              sideEffect: event?.value === "b" ? new Refused({ why: "b" }) : undefined
+              transitionTo: [...state, event.value],
+              sideEffect: event.value === "b" ? new Refused({ why: "b" }) : undefined
             }]
           }
         }))
       )
 
-      assert.strictEqual((error as Refused).why, "b")
+      assert.strictEqual(error._tag === "EventFailed" && (error.cause as Refused).why, "b")
       assert.deepStrictEqual(yield* saved(), { state: ["a"], eversion: 1 })
     }).pipe(Effect.provide(world)))
 

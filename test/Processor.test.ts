@@ -6,6 +6,7 @@ import * as Eventbox from "../src/Eventbox.ts"
 import { isChanged, misuse, withoutNoops } from "../src/internal/decision.ts"
 import * as Key from "../src/Key.ts"
 import * as Processor from "../src/Processor.ts"
+import * as Outstanding from "../src/testing/Outstanding.ts"
 import { consumeAll, emit, Journal, journal, saved, withJournal } from "./utils/boxJournal.ts"
 import { defectOf, world } from "./utils/boxWorld.ts"
 
@@ -312,7 +313,7 @@ describe("events and states", () => {
       yield* Eventbox.emit(Rich, recipient, { _tag: "Reset" })
       yield* Eventbox.emit(Rich, recipient, { _tag: "Add", n: BigInt("9007199254740993"), at, blob: new Uint8Array(2) })
 
-      const [first, second] = yield* Eventbox.list(Rich, recipient)
+      const [first, second] = yield* Outstanding.events(Rich, recipient)
       yield* Eventbox.processBatch(Rich, recipient)
       const loaded = yield* Effect.flatMap(Rich, (rich) => rich.loadState(recipient))
 

@@ -12,6 +12,7 @@ import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import type * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { holds, type Same } from "./types.ts"
@@ -143,11 +144,13 @@ type BatchError =
   | EventboxError.EventRejected
   | EventboxError.StateDecodeError
 
+type ProcessError = Exclude<BatchError, EventboxError.EventDecodeError> | Eventbox.EventFailed<Refused>
+
 const processed = Eventbox.process(Counter, visits)
 const drained = Eventbox.drain(Counter, visits)
 const batch = Eventbox.processBatch(Counter, visits)
-holds<Same<typeof processed, Effect.Effect<Eventbox.Summary<Refused>, BatchError, Counter | Datastore.Datastore>>>()
-holds<Same<typeof drained, Effect.Effect<Eventbox.Summary<Refused>, BatchError, Counter | Datastore.Datastore>>>()
+holds<Same<typeof processed, Effect.Effect<Eventbox.Summary<Refused>, ProcessError, Counter | Datastore.Datastore>>>()
+holds<Same<typeof drained, Effect.Effect<Eventbox.Summary<Refused>, ProcessError, Counter | Datastore.Datastore>>>()
 holds<Same<typeof batch, Effect.Effect<Eventbox.BatchResult<Refused>, BatchError, Counter | Datastore.Datastore>>>()
 holds<
   Same<
@@ -159,13 +162,21 @@ holds<
   Same<Effect.Success<typeof batch>["postProcess"], ReadonlyArray<Processor.PostProcess<Refused>>>
 >()
 
+// Each failure of an event keeps the types of what it can be.
+holds<
+  Same<
+    Eventbox.EventFailed<Refused>["failures"][number]["cause"],
+    Cause.Cause<Refused | EventboxError.EventDecodeError | EventboxError.StoreError>
+  >
+>()
+
 const listed = Eventbox.list(Counter, visits)
 holds<
   Same<
     typeof listed,
     Effect.Effect<
-      ReadonlyArray<Processor.Event<Value>>,
-      EventboxError.DatastoreError | EventboxError.EventDecodeError,
+      ReadonlyArray<Result.Result<Processor.Event<Value>, EventboxError.EventDecodeError>>,
+      EventboxError.DatastoreError,
       Datastore.Datastore
     >
   >

@@ -2,7 +2,7 @@
  * Workers of one recipient: each processes batches until the entity has counted all events.
  */
 import { Effect, Exit, Ref } from "effect"
-import { Eventbox, type EventboxError, type Processor } from "effect-eventbox"
+import { type Datastore, Eventbox, type EventboxError, type Processor } from "effect-eventbox"
 import { Counter, ticks } from "./counter.ts"
 
 /** What workers did. */
@@ -56,6 +56,12 @@ export const hasCounted = (recipient: Processor.Recipient<Counter>, events: numb
 /** How the workers of a process go about it: taking turns, as `process` does, or each for itself. */
 export type Manner = "turns" | "fight"
 
+type Failure =
+  | EventboxError.ContentionError
+  | EventboxError.EventDecodeError
+  | EventboxError.StoreError
+  | Eventbox.EventFailed<never>
+
 /** Runs workers until `done`, which they ask after each batch that found nothing. */
 export const drainers = (options: {
   readonly recipient: Processor.Recipient<Counter>
@@ -73,7 +79,7 @@ export const drainers = (options: {
         contended: before.contended + (what.contended ?? 0),
         idle: before.idle + (what.idle ?? 0)
       }))
-    const batch = manner === "turns"
+    const batch: Effect.Effect<number, Failure, Counter | Datastore.Datastore> = manner === "turns"
       ? Effect.flatMap(Eventbox.process(Counter, recipient, { maxEvents }), ({ batches, retries }) =>
         Effect.as(add({ batches, contended: retries, idle: batches === 0 ? 1 : 0 }), batches))
       : Eventbox.processBatch(Counter, recipient, { maxEvents }).pipe(

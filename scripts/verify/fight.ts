@@ -13,6 +13,7 @@ import {
   type StoreError
 } from "../../src/EventboxError.ts"
 import * as Processor from "../../src/Processor.ts"
+import * as Outstanding from "../../src/testing/Outstanding.ts"
 import { listed } from "./question.ts"
 
 /**
@@ -125,7 +126,7 @@ const pauses = Schedule.min([Schedule.exponential("10 millis"), Schedule.spaced(
 const inspect = (all: ReadonlyArray<number>) =>
   Effect.gen(function*() {
     const { eversion, state } = yield* Eventbox.loadState(Arena, arena)
-    const heard = (yield* Eventbox.list(Echo, echo)).map(({ value }) => value)
+    const heard = (yield* Outstanding.events(Echo, echo)).map(({ value }) => value)
     const left = yield* Eventbox.list(Arena, arena)
     const changing = all.filter((n) => !keeps(n))
     return [

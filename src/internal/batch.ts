@@ -7,6 +7,7 @@
  * - **E1** no commit on a stale state.
  * - **E3** state, side effects and tombstones land together or not at all.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -43,6 +44,7 @@ import { carryText, type Loaded as LoadedState } from "./entityProcessor.ts"
 import { dropNoops, saveChanged } from "./saving.ts"
 import { inSpan } from "./span.ts"
 import type { Cursor } from "./sweep.ts"
+import { warnUnconsumed } from "./unconsumed.ts"
 
 /** What one batch did; `Eventbox.BatchResult` is the public part. */
 export interface BatchResult<E> {
@@ -61,45 +63,92 @@ export interface BatchOptions {
   readonly maxBytes: number | undefined
   /** Where a series of batches stands, instead of the position that the process remembers. */
   readonly cursor: Cursor | undefined
+  /** Runs some events of an earlier listing again, instead of listing. */
+  readonly part?: Part | undefined
+  /** Makes it a batch that may be isolated: what it was about is written down here. */
+  readonly watch?: Watch | undefined
+}
+
+/** Some events of a listing. */
+export interface Part {
+  readonly listing: DsSet.Listing
+  readonly ids: ReadonlyArray<string>
+  /** Whether to look which of them still wait as the listing saw them, as after a lost race. */
+  readonly verify: boolean
+}
+
+/** What a batch was about, for whoever isolates its events when it fails. */
+export interface Watch {
+  /** Ids of events to leave out, although they wait. */
+  readonly without: { readonly has: (id: string) => boolean; readonly size: number }
+  /** There once events and state were read: a failure from then on may be that of an event. */
+  listing: DsSet.Listing | undefined
+  /** The events that came to the processor, in its order. */
+  ids: ReadonlyArray<string>
+  /** What did not come to it, since it does not decode. */
+  undecodable: ReadonlyArray<EventDecodeError>
+  /** Garbage that was deleted, also if the batch failed. */
+  readonly deleted: Set<string>
+  /** Those of it that came with a failure of `prepareMutation`. */
+  dropped: ReadonlyArray<string>
 }
 
 /** Whether running the same again may succeed and does no harm. */
 export const isTransient = (error: unknown): boolean =>
   error instanceof ContentionError || error instanceof DatastoreError && (error.isRetryable || isUnknownOutcome(error))
 
-/** Decodes the items of a listing, oldest first. */
-export const decodeEvents = <Self, S, A, E>(
-  box: ServiceClass<Self, any, S, A, E>,
-  recipient: Recipient<Self>,
-  listing: DsSet.Listing
-): Effect.Effect<ReadonlyArray<Event<A>>, EventDecodeError> => {
-  // The sort is stable: events of one millisecond stay in key order.
-  const items = listing.items.toSorted((self, that) => age(self) - age(that))
-  const events: Array<Event<A>> = []
-  for (const { id, value } of items) {
-    const decoded = box.eventCodec.decode(value)
-    // Decoding that needs no fiber is the rule, and a fiber step per event is what it would cost.
-    if (!(Exit.isExit(decoded) && Exit.isSuccess(decoded))) return decodeRest(box, recipient, items, events, decoded)
-    events.push({ id, value: decoded.value as A })
-  }
-  return Effect.succeed(events)
+/** The events of a listing, oldest first, and what is not one. */
+export interface Decoded<A> {
+  readonly events: Array<Event<A>>
+  readonly undecodable: Array<EventDecodeError>
 }
 
-/** Goes on behind the events that are decoded already, the next of which is being decoded. */
+/** Items oldest first. The sort is stable: those of one millisecond stay in key order. */
+export const oldestFirst = (items: ReadonlyArray<DsSet.Item>): ReadonlyArray<DsSet.Item> =>
+  items.toSorted((self, that) => age(self) - age(that))
+
+/** Decodes the items of a listing, in their order. */
+export const decodeItems = <Self, S, A, E>(
+  box: ServiceClass<Self, any, S, A, E>,
+  recipient: Recipient<Self>,
+  items: ReadonlyArray<DsSet.Item>
+): Effect.Effect<Decoded<A>> => {
+  const decoded: Decoded<A> = { events: [], undecodable: [] }
+  let index = 0
+  for (const item of items) {
+    const exit = box.eventCodec.decode(item.value)
+    // Decoding that needs no fiber is the rule, and a fiber step per event is what it would cost.
+    if (!Exit.isExit(exit)) return decodeRest(box, recipient, items.slice(index), decoded, exit)
+    take(recipient, decoded, item, exit as Exit.Exit<A, unknown>)
+    index++
+  }
+  return Effect.succeed(decoded)
+}
+
+/** Goes on with the first of these items, which is being decoded. */
 const decodeRest = Effect.fnUntraced(function*<Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   items: ReadonlyArray<DsSet.Item>,
-  events: Array<Event<A>>,
-  next: Effect.Effect<A, unknown>
-): Effect.fn.Return<ReadonlyArray<Event<A>>, EventDecodeError> {
-  for (const [index, { id, value }] of items.slice(events.length).entries()) {
-    const decoded = index === 0 ? next : box.eventCodec.decode(value)
-    const fail = (cause: unknown) => new EventDecodeError({ recipient: recipient.key, eventId: id, cause })
-    events.push({ id, value: yield* Effect.mapError(decoded, fail) })
+  decoded: Decoded<A>,
+  first: Effect.Effect<A, unknown>
+): Effect.fn.Return<Decoded<A>> {
+  for (const [index, item] of items.entries()) {
+    const exit = yield* Effect.exit(index === 0 ? first : box.eventCodec.decode(item.value))
+    take(recipient, decoded, item, exit)
   }
-  return events
+  return decoded
 })
+
+const take = <A>(
+  { key }: Recipient<any>,
+  { events, undecodable }: Decoded<A>,
+  { id }: DsSet.Item,
+  exit: Exit.Exit<A, unknown>
+): void => {
+  if (Exit.isSuccess(exit)) events.push({ id, value: exit.value })
+  else undecodable.push(new EventDecodeError({ recipient: key, eventId: id, cause: Cause.squash(exit.cause) }))
+}
 
 const age = (item: DsSet.Item): number => item.atMillis ?? 0
 
@@ -121,6 +170,7 @@ export const implementationOf = <Self, S, A, E>(
 interface Batch<Self, S, A, E> {
   /** Id of the box: the first batch makes the mailbox its own. */
   readonly owner: string
+  readonly watch: Watch | undefined
   readonly processor: Processor<Self, S, A, E>
   readonly recipient: Recipient<Self>
   readonly set: DsSet.DsSet
@@ -155,8 +205,9 @@ export const runBatch = <Self, S, A, E>(
 const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
-  { cursor, maxBytes, maxEvents }: BatchOptions
+  { cursor, maxBytes, maxEvents, part, watch }: BatchOptions
 ) {
+  if (watch !== undefined) watch.listing = undefined
   yield* Transaction.refuseInside("Eventbox.processBatch", "it is a transaction of its own; run it after this one")
   if (!(Number.isSafeInteger(maxEvents) && maxEvents > 0)) {
     return yield* Effect.die(new Error(`Eventbox: maxEvents is a positive integer, got ${maxEvents}`))
@@ -168,17 +219,19 @@ const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   const set = DsSet.make({ parent: recipient.key })
   // Round 1.
   const [listing, exit] = yield* Effect.all([
-    listForBatch(box, set, recipient, { maxItems: maxEvents, maxBytes, cursor }),
+    part === undefined
+      ? listForBatch(box, set, recipient, { maxItems: maxEvents, maxBytes, cursor })
+      : DsSet.relist(part.listing, part.ids, part.verify),
     // Another box's state may well not load: whose mailbox it is says more.
     Effect.exit(load(processor, recipient))
   ], { concurrency: "unbounded" })
   const loaded = yield* exit
   yield* linkTraces(listing.items.map(({ trace }) => trace))
-  const events = yield* decodeEvents(box, recipient, listing)
+  const events = yield* eventsFor(box, recipient, listing, watch)
   // After a lost race these events are tried again. After another failure the next batch goes on behind them, so that
   // events that cannot be processed do not block the rest for ever.
   return yield* Effect.tapError(
-    finish({ owner: box.key, processor, recipient, set, listing, loaded }, events),
+    finish({ owner: box.key, processor, recipient, set, listing, loaded, watch }, events),
     (error) =>
       Effect.sync(() => {
         if (isTransient(error)) {
@@ -186,6 +239,27 @@ const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
         }
       })
   )
+})
+
+/** The events that the processor is asked about: all, or with a watch those that may go on. */
+const eventsFor = Effect.fnUntraced(function*<Self, S, A, E>(
+  box: ServiceClass<Self, any, S, A, E>,
+  recipient: Recipient<Self>,
+  listing: DsSet.Listing,
+  watch: Watch | undefined
+): Effect.fn.Return<ReadonlyArray<Event<A>>, EventDecodeError> {
+  const { items } = listing
+  const some = watch === undefined || watch.without.size === 0
+    ? items
+    : items.filter(({ id }) => !watch.without.has(id))
+  const { events, undecodable } = yield* decodeItems(box, recipient, oldestFirst(some))
+  if (watch !== undefined) {
+    watch.listing = listing
+    watch.ids = events.map(({ id }) => id)
+    watch.undecodable = undecodable
+    watch.dropped = []
+  } else if (undecodable.length > 0) return yield* undecodable[0]!
+  return events
 })
 
 /** The processor's decision, and round 2. */
@@ -214,6 +288,7 @@ const finish = Effect.fnUntraced(function*<Self, S, A, E>(
     if (result.garbage === 0) yield* landing
     else yield* (yield* Effect.all([Effect.exit(landing), Effect.exit(garbage)], { concurrency: "unbounded" }))[0]
     yield* countLanded(recipient, result.consumed)
+    if (result.consumed + result.garbage === 0 && events.length > 0) yield* warnUnconsumed(recipient, events.length)
   }
   return result
 })
@@ -284,6 +359,7 @@ const decide = Effect.fnUntraced(function*<Self, S, A, E>(
     (failure): Effect.Effect<never, E | StoreError, Datastore> => {
       if (!isPrepareFailure<E | StoreError, A>(failure)) return Effect.fail(failure)
       return check({ transitions: [], garbage: failure.garbage }).pipe(
+        Effect.tap(() => Effect.sync(() => noteDropped(batch.watch, failure.garbage))),
         Effect.andThen(Effect.exit(deleteGarbage(batch, failure.garbage))),
         Effect.andThen(Effect.fail(failure.error))
       )
@@ -293,11 +369,16 @@ const decide = Effect.fnUntraced(function*<Self, S, A, E>(
   return mutation
 })
 
+const noteDropped = (watch: Watch | undefined, garbage: ReadonlyArray<Event<unknown>>): void => {
+  if (watch !== undefined) watch.dropped = garbage.map(({ id }) => id)
+}
+
 const deleteGarbage = <Self, S, A, E>(
-  { listing, recipient }: Batch<Self, S, A, E>,
+  { listing, recipient, watch }: Batch<Self, S, A, E>,
   garbage: ReadonlyArray<Event<A>> = []
 ): Effect.Effect<void, DatastoreError, Datastore> =>
   garbage.length === 0 ? Effect.void : Effect.gen(function*() {
+    for (const { id } of garbage) watch?.deleted.add(id)
     yield* deleteUnchanged(yield* Datastore, garbage.map(({ id }) => listing.snapshots.get(id)!))
     yield* Metrics.update(recipient.monitoringString, [Metrics.eventsRemoved, garbage.length])
   })

@@ -164,6 +164,27 @@ export const storedBytes = (
 /** What an item counts in the commit that pops it: its size, its key in the request, and its id in its tombstone. */
 const costOf = (parentBytes: number, item: StoredItem): number =>
   storedBytes(parentBytes, item) + parentBytes + 2 * utf8Bytes(item.id)
+/** Whether a tombstone hides an item: one first added within the delay after the pop is a retry, a later one is new. */
+const hides = (tombstone: number | undefined, item: { readonly atMillis: number }, delayMillis: number): boolean =>
+  tombstone !== undefined && item.atMillis <= tombstone + delayMillis
+
+/** Those of some items that the tombstones of a head, and of the pages that may know them, do not hide. */
+export const visibleAmong = <I extends { readonly id: string; readonly atMillis?: number | undefined }>(
+  { datastore, delayMillis, parent, tombstones }: {
+    readonly datastore: Datastore["Service"]
+    readonly parent: Key
+    readonly delayMillis: number
+    readonly tombstones: Head
+  },
+  items: ReadonlyArray<I>
+): Effect.Effect<ReadonlyArray<I>, DatastoreError | PagesChanged> => {
+  const ids = items.map(({ id }) => id)
+  const asks = tombstones.pages.length === 0 ? [] : tombstones.pages.filter(probe(ids).mayHit)
+  return Effect.map(asks.length === 0 ? Effect.succeed([]) : loadPages(datastore, parent, asks), (loaded) => {
+    const newest = newestOf([...loaded.flatMap(({ pops }) => pops), ...tombstones.pops], ids)
+    return items.filter(({ atMillis = 0, id }) => !hides(newest.get(id), { atMillis }, delayMillis))
+  })
+}
 
 /** Sorts the items of pages into visible and hidden ones. */
 const makeView = (
@@ -193,9 +214,7 @@ const makeView = (
         const cost = costOf(parentBytes, item)
         pageBytes += cost
         view.present.push(item.id) // E4: an ignored item still counts as present
-        const tombstone = tombstones.get(item.id)
-        // An addition that was first tried within the delay after the pop is a retry; a later one is a new item.
-        if (tombstone !== undefined && item.atMillis <= tombstone + delayMillis) {
+        if (hides(tombstones.get(item.id), item, delayMillis)) {
           view.hidden.set(item.id, snapshot)
         } else if (view.items.length === 0 || !view.isFull() && bytes + cost <= room.bytes) {
           view.items.push(item)

@@ -9,6 +9,7 @@
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Formatter from "effect/Formatter"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Datastore } from "../Datastore.ts"
 import { isRecord } from "../Entity.ts"
@@ -65,7 +66,12 @@ export class OutstandingFailure
 /**
  * The events that wait for a recipient, oldest first.
  *
- * @see `Eventbox.list`, which it is
+ * **Details**
+ *
+ * Fails with `EventDecodeError` for the oldest event that does not decode, and with `DatastoreError` as `Eventbox.list`
+ * does.
+ *
+ * @see `Eventbox.list`, which gives what does not decode beside the rest
  *
  * @category accessors
  * @since 0.1.0
@@ -73,7 +79,8 @@ export class OutstandingFailure
 export const events = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>
-): Effect.Effect<ReadonlyArray<Event<A>>, DatastoreError | EventDecodeError, Datastore> => Eventbox.list(box, recipient)
+): Effect.Effect<ReadonlyArray<Event<A>>, DatastoreError | EventDecodeError, Datastore> =>
+  Effect.flatMap(Eventbox.list(box, recipient), (listed) => Effect.fromResult(Result.all(listed)))
 
 /**
  * Asserts that an event waits, and returns those that match, oldest first.
@@ -82,7 +89,7 @@ export const events = <Self, S, A, E>(
  *
  * Any event of the recipient will do without `matching`. With `times` there must be exactly as many.
  *
- * Fails with {@link OutstandingFailure} otherwise, and as `Eventbox.list` does.
+ * Fails with {@link OutstandingFailure} otherwise, and as {@link events} does.
  *
  * **Example** (A request that emits)
  *
@@ -139,7 +146,7 @@ export const assertEmitted = <Self, S, A, E>(
  *
  * **Details**
  *
- * Fails with {@link OutstandingFailure} otherwise, and as `Eventbox.list` does.
+ * Fails with {@link OutstandingFailure} otherwise, and as {@link events} does.
  *
  * @category assertions
  * @since 0.1.0
@@ -162,8 +169,8 @@ export const assertNone = <Self, S, A, E>(
  *
  * **Details**
  *
- * Values are compared as a whole (`Equal.equals`). Fails with {@link OutstandingFailure} otherwise, and as
- * `Eventbox.list` does.
+ * Values are compared as a whole (`Equal.equals`). Fails with {@link OutstandingFailure} otherwise, and as {@link
+ * events} does.
  *
  * @category assertions
  * @since 0.1.0

@@ -8,6 +8,7 @@ import * as Entity from "../../src/Entity.ts"
 import * as Eventbox from "../../src/Eventbox.ts"
 import { isUnknownOutcome } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
+import * as Outstanding from "../../src/testing/Outstanding.ts"
 import { Account, setUp } from "../utils/emuAccounts.ts"
 import { client, freshProjectId, sorted, storedIds, upTo } from "../utils/emuClients.ts"
 import { onEmulator } from "../utils/emulator.ts"
@@ -31,7 +32,7 @@ onEmulator("emit", (it) => {
 
         yield* lost.struck
         assert.deepStrictEqual(rpcs, ["Commit", "Commit"])
-        const events = yield* Eventbox.list(Account, account)
+        const events = yield* Outstanding.events(Account, account)
         assert.deepStrictEqual(sorted(events.map((event) => event.value.n)), [1, 2, 3, 4])
         assert.deepStrictEqual(events.filter((event) => event.value.n === 4).map((event) => event.id), [id])
       }))
@@ -113,7 +114,7 @@ onEmulator("emit", (it) => {
       )
 
       yield* lost.struck
-      const events = yield* Eventbox.list(Account, account)
+      const events = yield* Outstanding.events(Account, account)
       assert.deepStrictEqual(sorted(events.map((event) => event.value.n)), upTo(1_100))
     }))
 }, { projectId })

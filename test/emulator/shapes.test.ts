@@ -8,6 +8,7 @@ import * as DsSet from "../../src/DsSet.ts"
 import * as Eventbox from "../../src/Eventbox.ts"
 import * as Key from "../../src/Key.ts"
 import * as Processor from "../../src/Processor.ts"
+import * as Outstanding from "../../src/testing/Outstanding.ts"
 import { client, countBy, freshProjectId, storedIds, upTo } from "../utils/emuClients.ts"
 import { onEmulator } from "../utils/emulator.ts"
 
@@ -32,7 +33,7 @@ const texts = (seen: Array<string>) =>
   }))
 
 const valuesOf = (recipient: Processor.Recipient<Texts>) =>
-  Effect.map(Eventbox.list(Texts, recipient), (events) => events.map(({ value }) => value))
+  Effect.map(Outstanding.events(Texts, recipient), (events) => events.map(({ value }) => value))
 
 /** Sizes of the largest request that the emulator takes, and of a large event. */
 const mebi = 1_024 * 1_024
@@ -160,7 +161,7 @@ onEmulator("large events", (it) => {
       )
 
       assert.deepStrictEqual(countBy(rpcs), { Commit: 3 })
-      const events = yield* Eventbox.list(Texts, recipient)
+      const events = yield* Outstanding.events(Texts, recipient)
       assert.deepStrictEqual(events.map(({ id }) => id), Array.from(ids))
       assert.deepStrictEqual(events.map(({ value }) => value), values)
     }))

@@ -8,6 +8,7 @@ import * as Entity from "../../src/Entity.ts"
 import * as Eventbox from "../../src/Eventbox.ts"
 import { ContentionError } from "../../src/EventboxError.ts"
 import * as Processor from "../../src/Processor.ts"
+import * as Outstanding from "../../src/testing/Outstanding.ts"
 import { client, countBy, freshProjectId } from "../utils/emuClients.ts"
 import { onEmulator } from "../utils/emulator.ts"
 
@@ -63,7 +64,7 @@ for (const unwrittenExpectations of ["noop", "interactive"] as const) {
       })
     const granted = (recipient: Processor.Recipient<Gate>) =>
       Effect.map(
-        Eventbox.list(Granted, Granted.recipient(recipient.key.id)),
+        Outstanding.events(Granted, Granted.recipient(recipient.key.id)),
         (events) => events.map(({ value }) => value)
       )
     const others = <E>(effect: Effect.Effect<void, E, Datastore.Datastore>) =>
@@ -88,7 +89,7 @@ for (const unwrittenExpectations of ["noop", "interactive"] as const) {
           assert.instanceOf(error, ContentionError)
           assert.strictEqual(error.reason._tag, "EntityChanged")
           assert.deepStrictEqual(yield* granted(gate), [])
-          assert.deepStrictEqual((yield* Eventbox.list(Gate, gate)).map(({ value }) => value), [wish])
+          assert.deepStrictEqual((yield* Outstanding.events(Gate, gate)).map(({ value }) => value), [wish])
           // On the state as it is now, the same wish is not granted.
           assert.strictEqual((yield* worker(gate, Effect.void)).consumed, 0)
         }))

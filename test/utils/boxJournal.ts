@@ -2,6 +2,7 @@ import { Effect, Option, Schema } from "effect"
 import * as Datastore from "../../src/Datastore.ts"
 import * as Eventbox from "../../src/Eventbox.ts"
 import * as Processor from "../../src/Processor.ts"
+import * as Outstanding from "../../src/testing/Outstanding.ts"
 
 /** A processor's own failure. */
 export class Refused extends Schema.TaggedError<Refused>("test/Refused")("Refused", { why: Schema.String }) {}
@@ -67,6 +68,6 @@ export const emit = (values: ReadonlyArray<string>, recipient: Processor.Recipie
 
 /** Values of the outstanding events. */
 export const pending = (recipient: Processor.Recipient<Journal> = journal) =>
-  Effect.map(Eventbox.list(Journal, recipient), (events) => events.map(({ value }) => value))
+  Effect.map(Outstanding.events(Journal, recipient), (events) => events.map(({ value }) => value))
 
 export const version = (n: number) => Processor.EVersion.make(n)

@@ -6,6 +6,7 @@ import * as Datastore from "../../src/Datastore.ts"
 import * as Eventbox from "../../src/Eventbox.ts"
 import type { ContentionError, DatastoreError } from "../../src/EventboxError.ts"
 import * as Processor from "../../src/Processor.ts"
+import * as Outstanding from "../../src/testing/Outstanding.ts"
 import { client, type ClientOptions, sorted, storedIds } from "./emuClients.ts"
 import { makeWire, type Wire } from "./emuWire.ts"
 
@@ -86,8 +87,8 @@ export const setUp = (
     )
     const seen = Effect.gen(function*() {
       const entity = Option.getOrUndefined(yield* Datastore.get(account.key))
-      const copies = yield* Eventbox.list(Copies, Copies.recipient(account.key.id))
-      const waiting = yield* Eventbox.list(Account, account)
+      const copies = yield* Outstanding.events(Copies, Copies.recipient(account.key.id))
+      const waiting = yield* Outstanding.events(Account, account)
       return {
         state: sorted(JSON.parse(String(entity?.properties["State"] ?? "[]")) as Array<number>),
         copies: sorted(copies.map(({ value }) =>

@@ -6,6 +6,7 @@ import { ContentionError } from "../../src/EventboxError.ts"
 import { Ids } from "../../src/Ids.ts"
 import * as Processor from "../../src/Processor.ts"
 import * as Explore from "../../src/testing/Explore.ts"
+import * as Outstanding from "../../src/testing/Outstanding.ts"
 import { allApplied, applied, countEach } from "./explore.ts"
 
 const schemas = { kind: "Box", state: Schema.Int, event: Schema.Struct({}) }
@@ -82,7 +83,7 @@ export const exactlyOnce = <P extends Explore.Programs>(
   Effect.gen(function*() {
     for (const exit of Object.values(history.exits)) onlyContention(exit)
     const before = yield* allApplied
-    const listed = (yield* Eventbox.list(box as typeof Changing, recipient(box))).map(({ id }) => id)
+    const listed = (yield* Outstanding.events(box as typeof Changing, recipient(box))).map(({ id }) => id)
     const once = ids.map(() => 1)
     assert.deepStrictEqual(countEach(ids, [...before.map(({ id }) => id), ...listed]), once, "applied or listed")
     const landed = new Set(
