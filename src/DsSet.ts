@@ -493,7 +493,8 @@ export const cleanupGarbage = (...garbage: ReadonlyArray<Garbage>): Effect.Effec
  *
  * **Details**
  *
- * A concurrent pop may still consume them, or lose its race: it expects its items as they were listed. Cost: 1 delete per id, 500 per RPC.
+ * A concurrent pop may still consume them, or lose its race: it expects its items as they were listed. Cost: 1 delete
+ * per id, 500 per RPC.
  *
  * Fails with `DatastoreError`: run it again. Dies inside a transaction. Source: luci-go
  * `cv/internal/common/eventbox/dsset`, `Set.Delete`.

@@ -29,8 +29,8 @@ interface Load {
 }
 
 /**
- * As many arrive as are consumed. Whatever waits must be offered within 4 times as many listings as would have emptied the
- * set when it came, and 20. Returns the ids that wait in the end.
+ * As many arrive as are consumed. Whatever waits must be offered within 4 times as many listings as would have emptied
+ * the set when it came, and 20. Returns the ids that wait in the end.
  */
 const run = (load: Load) =>
   Effect.gen(function*() {

@@ -21,9 +21,9 @@ const maxAttempts = 5
  *
  * **Details**
  *
- * At most 500 deletes per commit, and no more stored bytes than one may delete, four commits at a time. A chunk in which something changed is looked up, and what is
- * unchanged is deleted. Failures are retried five times in all, with jittered pauses from 50 ms on; then the last one
- * is the result.
+ * At most 500 deletes per commit, and no more stored bytes than one may delete, four commits at a time. A chunk in
+ * which something changed is looked up, and what is unchanged is deleted. Failures are retried five times in all, with
+ * jittered pauses from 50 ms on; then the last one is the result.
  */
 export const deleteUnchanged = (
   datastore: Datastore["Service"],

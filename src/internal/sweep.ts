@@ -44,7 +44,7 @@ const minListings = 4
 /** Listings of a set that was never popped, after which a sweep takes what it has seen for what there was. */
 const maxUnknown = 20
 
-/** The greatest character: no id that Datastore orders by it comes after a prefix and this one, but for its own kind. */
+/** The greatest character: of the ids that begin like a prefix, none but its own kind comes after prefix and this. */
 const greatest = "\u{10FFFF}"
 
 const none = BigInt(0)

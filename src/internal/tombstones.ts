@@ -24,8 +24,8 @@ export interface Pop {
 
 /**
  * The time of a pop: that of the worker, or that of the newest addition it pops, if the emitter's clock is ahead of the
- * worker's; a late retry of that addition carries the same time. At most one delay ahead, or a clock that is years ahead
- * would keep its tombstones for years.
+ * worker's; a late retry of that addition carries the same time. At most one delay ahead, or a clock that is years
+ * ahead would keep its tombstones for years.
  */
 export const popTime = (nowMillis: number, newestAtMillis: number, delayMillis: number): number =>
   Math.min(Math.max(nowMillis, newestAtMillis), nowMillis + delayMillis)
