@@ -103,9 +103,7 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
   })
 }
 
-/**
- * Which of these have changed, the head being one of them, and whether the token is there, in the head or in a page.
- */
+/** Which of these have changed, among them the head, and whether the token is there, in the head or in a page. */
 const look = Effect.fnUntraced(
   function*({ datastore, head, parent, tombstones, token }: Commit, expected: ReadonlyArray<Snapshot>) {
     const now = yield* datastore.backend.lookup(expected.map(({ key }) => key))

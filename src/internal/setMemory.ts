@@ -13,9 +13,7 @@ import type { Sweep } from "./sweep.ts"
 export interface KnownPage {
   readonly check: number
   readonly bytes: Uint8Array
-  /**
-   * For each id of an expired page, in order, whether its item was seen to be gone; `undefined` before a first look.
-   */
+  /** For each id of an expired page, in order, whether its item was seen to be gone; `undefined` before a look. */
   gone: Uint8Array | undefined
 }
 
