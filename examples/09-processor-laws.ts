@@ -142,6 +142,22 @@ class Save extends Processor.Service<Save>()("app/Save", site) {
   }))
 }
 
+// Each side effect writes what was read before the batch, so that of two the first is lost.
+class Updates extends Processor.Service<Updates>()("app/Updates", site) {
+  static readonly layer = this.toLayer(this.entity({
+    initial,
+    prepareMutation: (events, count) =>
+      Effect.map(queryCount(total), (read) => ({
+        transitions: events.map((event, index) => ({
+          events: [event],
+          transitionTo: count + index + 1,
+          sideEffect: Datastore.put([Entity.make(counterKey(total), { count: read + 1 })])
+        }))
+      }))
+  }))
+}
+const total = Key.make("Site", "all")
+
 // First the state, then the version: an old state may meet a new version, and overwrite what another worker saved.
 class Concurrency extends Processor.Service<Concurrency>()("app/Concurrency", site) {
   static readonly layer = this.toLayer(Effect.succeed({
@@ -169,6 +185,7 @@ const program = Effect.gen(function*() {
   yield* report(ProcessorLaws.check(Input, options))
   yield* report(ProcessorLaws.check(Success, options))
   yield* report(ProcessorLaws.check(Save, options))
+  yield* report(ProcessorLaws.check(Updates, options))
   yield* report(ProcessorLaws.check(Concurrency, { ...options, runs: 50, histories: 10 }))
 
   // The message of a violation holds all of it: state, events, what happened, and how to see it again.
@@ -176,9 +193,9 @@ const program = Effect.gen(function*() {
   console.log(`\n${message}`)
 })
 
-const layers = [Garbage, Batch, Decision, StateSchema, Pure, Input, Success, Save, Concurrency].map(({ layer }) =>
-  layer
-)
+const layers = [Garbage, Batch, Decision, StateSchema, Pure, Input, Success, Save, Updates, Concurrency].map((
+  { layer }
+) => layer)
 await Effect.runPromise(program.pipe(Effect.provide([Sound.layer, SoundCustom.layer, ...layers])))
 // Output:
 // keeps all laws in 20 cases
@@ -191,7 +208,8 @@ await Effect.runPromise(program.pipe(Effect.provide([Sound.layer, SoundCustom.la
 // Input, seen with 1 events: prepareMutation changes the state that it was given, so that the change may never be saved
 // Success, seen with 0 events: prepareMutation dies when there is no event
 // Save, seen with 1 events: loadState does not return what saveState saved
-// Concurrency, seen with 2 events: overlapping batches come to an end that batches one after another do not come to
+// Updates, seen with 2 events: the side effects of one batch write Site,"all"/Counter,1 more than once, and what they write does not add up
+// Concurrency, seen with 3 events: overlapping batches come to an end that batches one after another do not come to
 //
 // app/Schema breaks the law Schema: the state of transition 0 does not fit the state schema of the box.
 //

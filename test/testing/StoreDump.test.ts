@@ -72,7 +72,7 @@ describe("StoreDump", () => {
         [
           `inserted Counter,"c"  {EVersion: 1, State: "1"}`,
           ...StoreDump.formatDiff(before, landed).split("\n").filter((line) => line.startsWith("deleted")),
-          `inserted Counter,"c"/dsset.Tombstones,1  {Pops: [1970-01-01T00:00:00.000Z: a]}`
+          `inserted Counter,"c"/dsset.Tombstones,1  {Pops: [1970-01-01T00:00:00.000Z: a], Owner: "test/Counter"}`
         ].join("\n")
       )
       assert.match(
