@@ -51,4 +51,4 @@ await Effect.runPromise(program.pipe(Effect.provide([Auction.layer, InMemory.lay
 // Output:
 // consumed: 1 waiting: []
 // transactions: 0 waiting: []
-// failed: SuspiciousBid waiting: [ 5000 ]
+// failed: { _tag: 'SuspiciousBid', bid: 5000 } waiting: [ 5000 ]
