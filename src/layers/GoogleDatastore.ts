@@ -19,6 +19,7 @@ import type { Backend } from "../Backend.ts"
 import * as Datastore from "../Datastore.ts"
 import { type DatastoreError, InvalidArgument } from "../EventboxError.ts"
 import { parseLimit } from "./internal/durations.ts"
+import { onEmulator } from "./internal/emulatorClient.ts"
 import { connect } from "./internal/googleClient.ts"
 import { commit } from "./internal/googleCommit.ts"
 import { makeError } from "./internal/googleErrors.ts"
@@ -124,7 +125,7 @@ export const makeBackend = (options: Options = {}): Effect.Effect<Backend, Datas
     // The service knows its default database by no name, consoles and other tools call it this.
     const databaseId = options.databaseId === "(default)" ? undefined : nonEmpty(options.databaseId)
     const requestBytes = emulator === undefined ? maxRequestBytes : maxEmulatorBytes
-    const client = yield* connect({
+    const opened = yield* connect({
       projectId,
       databaseId,
       endpoint: endpoint === undefined ? undefined : formatAddress(endpoint),
@@ -135,6 +136,7 @@ export const makeBackend = (options: Options = {}): Effect.Effect<Backend, Datas
       onRpc: options.onRpc,
       maxRequestBytes: requestBytes
     })
+    const client = emulator === undefined ? opened : onEmulator(opened)
     const connection: Connection = {
       client,
       partition: makePartition({
