@@ -93,7 +93,7 @@ export const startProcess = async (options: {
 }): Promise<EmulatorProcess> => {
   const port = await freePort()
   // Java itself, not the SDK's shell script: a signal would end the script and leave Java running.
-  const child = spawn(options.java, [
+  const child = spawnJava(options.java, [
     `-Xmx${options.heapMegabytes}m`,
     "-XX:+UseSerialGC",
     "-Duser.language=en",
@@ -104,7 +104,7 @@ export const startProcess = async (options: {
     "--host=127.0.0.1",
     `--port=${port}`,
     "--database-mode=datastore-mode"
-  ], { stdio: ["ignore", "pipe", "pipe"] })
+  ])
   const output = tail(child)
   const ended = new Promise<string>((done) => {
     child.once("error", (error) => done(explainSpawn(error, options.java)))
@@ -126,6 +126,15 @@ export const startProcess = async (options: {
   } catch (error) {
     await stop()
     throw error
+  }
+}
+
+const spawnJava = (java: string, args: ReadonlyArray<string>): ChildProcess => {
+  try {
+    return spawn(java, args, { stdio: ["ignore", "pipe", "pipe"] })
+  } catch (cause) {
+    // Some failures are thrown, others come as an event.
+    throw new EmulatorProblem(explainSpawn(cause as Error, java))
   }
 }
 
