@@ -320,6 +320,20 @@ const logins: ReadonlyArray<Row> = [
       },
       (thrown) => production({ clientOptions: { authClient: { getRequestHeaders: () => Promise.reject(thrown) } } })
     )
+  },
+  {
+    name: "a login in `clientOptions` cannot be used",
+    says: "Unauthenticated",
+    phrases: ["no valid credentials", "gcloud auth application-default login"],
+    setups: each(
+      {
+        "a cut key": { credentials: { client_email: "a@b", private_key: cut } },
+        "a token as the key": { credentials: { client_email: "a@b", private_key: token } },
+        "the file as the key": { credentials: { client_email: "a@b", private_key: json } },
+        "a person without a secret": { credentials: { type: "authorized_user", client_id: token } }
+      },
+      (clientOptions) => production({ clientOptions })
+    )
   }
 ]
 
