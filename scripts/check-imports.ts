@@ -10,6 +10,7 @@ import { lineAt, listFiles, type Node, parse, type Problem, projectRoot, readTex
 export const ranks: Readonly<Record<string, number>> = {
   "Key": 0,
   "Ids": 0,
+  "internal/foreign": 0.1,
   "internal/retries": 0.1,
   "internal/slab": 0.1,
   "internal/span": 0.1,

@@ -38,6 +38,7 @@ import {
 } from "./EventboxError.ts"
 import { Ids } from "./Ids.ts"
 import { deleteUnchanged } from "./internal/deletions.ts"
+import { isBytes } from "./internal/foreign.ts"
 import { collect, readPage, type Room, storedBytes, versionsOf, visibleAmong } from "./internal/listing.ts"
 import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
 import { type Change, MaxHeadBytes, nextHead } from "./internal/nextHead.ts"
@@ -269,7 +270,7 @@ export const add = (
 
 /** What is wrong with an item but for its id, or `undefined`: stored as something else it would not be read back. */
 const checkItem = ({ atMillis, trace, value }: Item): string | undefined => {
-  if (!(value instanceof Uint8Array)) return `its value is a Uint8Array, got ${typeof value}`
+  if (!(isBytes(value))) return `its value is a Uint8Array, got ${typeof value}`
   if (atMillis !== undefined && !Number.isSafeInteger(atMillis)) return `its atMillis is an integer, got ${atMillis}`
   return trace === undefined || typeof trace === "string" ? undefined : `its trace is a string, got ${typeof trace}`
 }

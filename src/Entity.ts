@@ -10,7 +10,15 @@
  */
 import * as Equal from "effect/Equal"
 import * as Hash from "effect/Hash"
+import { hasProperty } from "effect/Predicate"
+import { isBytes, isPlainObject } from "./internal/foreign.ts"
 import { isKey, type Key, sizeBytes as keySizeBytes, utf8Bytes } from "./Key.ts"
+
+/**
+ * Names the classes of values below, also those of another copy of this package. A symbol, since the names of a record
+ * may be anybody's.
+ */
+const TypeId = Symbol.for("eventbox/Entity/Value")
 
 /**
  * Bytes that an entity may have. Source: Datastore limits, 1,048,572 bytes.
@@ -68,8 +76,12 @@ export class Double {
   constructor(value: number) {
     this.value = value
   }
+  /** @internal */
+  get [TypeId](): "Double" {
+    return "Double"
+  }
   [Equal.symbol](that: unknown): boolean {
-    return that instanceof Double && Object.is(that.value, this.value)
+    return isDouble(that) && Object.is(that.value, this.value)
   }
   [Hash.symbol](): number {
     return Hash.number(this.value)
@@ -87,6 +99,10 @@ export class TimestampValue {
   constructor(micros: bigint) {
     this.micros = micros
   }
+  /** @internal */
+  get [TypeId](): "TimestampValue" {
+    return "TimestampValue"
+  }
   /** The moment of a JavaScript `Date` or of milliseconds since the epoch. */
   static fromMillis(millis: number): TimestampValue {
     return new TimestampValue(BigInt(Math.round(millis * 1_000)))
@@ -96,7 +112,7 @@ export class TimestampValue {
     return Number(this.micros) / 1_000
   }
   [Equal.symbol](that: unknown): boolean {
-    return that instanceof TimestampValue && that.micros === this.micros
+    return isTimestampValue(that) && that.micros === this.micros
   }
   [Hash.symbol](): number {
     return Hash.string(this.micros.toString())
@@ -121,13 +137,42 @@ export class Opaque {
     this.kind = kind
     this.raw = raw
   }
+  /** @internal */
+  get [TypeId](): "Opaque" {
+    return "Opaque"
+  }
   [Equal.symbol](that: unknown): boolean {
-    return that instanceof Opaque && that.kind === this.kind && Equal.equals(that.raw, this.raw)
+    return isOpaque(that) && that.kind === this.kind && Equal.equals(that.raw, this.raw)
   }
   [Hash.symbol](): number {
     return Hash.string(this.kind)
   }
 }
+
+/**
+ * Whether a value is a {@link Double}, also one that another copy of this package made.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isDouble = (u: unknown): u is Double => hasProperty(u, TypeId) && u[TypeId] === "Double"
+
+/**
+ * Whether a value is a {@link TimestampValue}, also one that another copy of this package made.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isTimestampValue = (u: unknown): u is TimestampValue =>
+  hasProperty(u, TypeId) && u[TypeId] === "TimestampValue"
+
+/**
+ * Whether a value is an {@link Opaque}, also one that another copy of this package made.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isOpaque = (u: unknown): u is Opaque => hasProperty(u, TypeId) && u[TypeId] === "Opaque"
 
 /**
  * A property value.
@@ -304,7 +349,7 @@ export const sameValue = (self: Value, that: Value): boolean => {
     return Array.isArray(that) && self.length === that.length &&
       self.every((element: Value, index) => sameValue(element, that[index] as Value))
   }
-  if (self instanceof Uint8Array) return that instanceof Uint8Array && sameBytes(self, that)
+  if (isBytes(self)) return isBytes(that) && sameBytes(self, that)
   return isRecord(self) ? isRecord(that) && sameProperties(self, that) : Equal.equals(self, that)
 }
 
@@ -329,7 +374,7 @@ export const canonicalScalar = (value: Value): Value => {
   if (typeof value === "bigint") {
     return value >= minSafeInteger && value <= maxSafeInteger ? Number(value) : value
   }
-  if (value instanceof Double) return isStoredAsInteger(value.value) ? value : value.value
+  if (isDouble(value)) return isStoredAsInteger(value.value) ? value : value.value
   return value
 }
 
@@ -352,7 +397,8 @@ const copyRecord = (record: Properties): Properties => {
 
 const copyValue = (value: Value): Value => {
   if (typeof value !== "object" || value === null) return canonicalScalar(value)
-  if (value instanceof Uint8Array) return value.slice()
+  // Not `slice`: that of a Node buffer is a view.
+  if (isBytes(value)) return new Uint8Array(value)
   if (Array.isArray(value)) return value.map(copyValue)
   return isRecord(value) ? copyRecord(value) : canonicalScalar(value)
 }
@@ -436,9 +482,9 @@ const checkScalar = (value: unknown, indexed: boolean): string | undefined => {
       if (!value.isWellFormed()) return "a string has no lone surrogates"
       return checkLength("string", utf8Bytes(value), indexed)
     case "object":
-      if (value === null || value instanceof Double || value instanceof Opaque || isKey(value)) return undefined
-      if (value instanceof Uint8Array) return checkLength("blob", value.length, indexed)
-      if (value instanceof TimestampValue) return checkTimestamp(value)
+      if (value === null || isDouble(value) || isOpaque(value) || isKey(value)) return undefined
+      if (isBytes(value)) return checkLength("blob", value.length, indexed)
+      if (isTimestampValue(value)) return checkTimestamp(value)
       return `cannot store ${
         Object.prototype.toString.call(value).slice(8, -1)
       }; see Entity.Value for what can be stored`
@@ -465,14 +511,13 @@ const checkTimestamp = ({ micros }: TimestampValue): string | undefined =>
     : "a timestamp lies between the years 1 and 9999"
 
 /**
- * Whether a value is a nested entity: a record made by `{}`, `Object.create(null)` or the like.
+ * Whether a value is a nested entity: a record made by `{}`, `Object.create(null)` or the like, in whichever realm.
  *
  * @internal
  */
 export const isRecord = (value: unknown): value is Properties => {
   if (typeof value !== "object" || value === null || isKey(value)) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === Object.prototype || prototype === null
+  return isPlainObject(value)
 }
 
 const recordBytes = (record: Properties): number => {
@@ -484,7 +529,7 @@ const recordBytes = (record: Properties): number => {
 const valueBytes = (value: Value): number => {
   if (typeof value === "string") return utf8Bytes(value) + 1
   if (value === null || typeof value === "boolean") return 1
-  if (value instanceof Uint8Array) return value.length
+  if (isBytes(value)) return value.length
   if (Array.isArray(value)) return value.reduce((sum: number, element: Value) => sum + valueBytes(element), 0)
   if (isKey(value)) return keySizeBytes(value)
   return isRecord(value) ? recordBytes(value) + 32 : 8

@@ -19,6 +19,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
+import { messageOf } from "./internal/foreign.ts"
 import { FromString, type Key } from "./Key.ts"
 
 const KeyField = FromString
@@ -435,7 +436,7 @@ export class EventDecodeError
   })
 {
   override get message(): string {
-    return `Event ${JSON.stringify(this.eventId)} of ${this.recipient} does not decode: ${causeText(this.cause)}`
+    return `Event ${JSON.stringify(this.eventId)} of ${this.recipient} does not decode: ${messageOf(this.cause)}`
   }
   /** Never: the stored bytes stay as they are until the schema or the event changes. */
   get isRetryable(): boolean {
@@ -456,7 +457,7 @@ export class StateDecodeError
   })
 {
   override get message(): string {
-    return `State of ${this.recipient} does not decode: ${causeText(this.cause)}`
+    return `State of ${this.recipient} does not decode: ${messageOf(this.cause)}`
   }
   /** Never: the stored bytes stay as they are until the schema or the state changes. */
   get isRetryable(): boolean {
@@ -521,17 +522,31 @@ export class EmulatorError extends Schema.TaggedError<EmulatorError>("eventbox/E
 export type StoreError = DatastoreError | EventRejected | StateDecodeError
 
 /**
+ * Whether an error is a {@link ContentionError}, also one that another copy of this package made.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isContentionError: (error: unknown) => error is ContentionError = Schema.is(ContentionError)
+
+/**
+ * Whether an error is a {@link DatastoreError}, also one that another copy of this package made.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isDatastoreError: (error: unknown) => error is DatastoreError = Schema.is(DatastoreError)
+
+/**
  * Whether an error says that a commit may or may not have landed.
  *
  * @category guards
  * @since 0.1.0
  */
 export const isUnknownOutcome = (error: unknown): boolean =>
-  error instanceof DatastoreError && error.reason._tag === "OutcomeUnknown"
+  isDatastoreError(error) && error.reason._tag === "OutcomeUnknown"
 
 const describe = (what: string, detail: string): string => detail === "" ? what : `${what} (${detail})`
 
 const list = (keys: ReadonlyArray<Key>): string =>
   keys.length <= 3 ? keys.join(", ") : `${keys.slice(0, 3).join(", ")} and ${keys.length - 3} more`
-
-const causeText = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)

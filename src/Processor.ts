@@ -24,6 +24,7 @@ import type * as Types from "effect/Types"
 import type { Datastore } from "./Datastore.ts"
 import type { ContentionError, StoreError } from "./EventboxError.ts"
 import { makeEntityProcessor, type StateText, StateTextId } from "./internal/entityProcessor.ts"
+import { isBytes } from "./internal/foreign.ts"
 import { flatMapAtOnce, type JsonCodec, makeJsonCodec, mapAtOnce, parse, safely, toText } from "./internal/jsonCodec.ts"
 import * as Key from "./Key.ts"
 import type { Transaction } from "./Transaction.ts"
@@ -496,10 +497,6 @@ const guardPayloadCodec = <A>(codec: PayloadCodec<A>): PayloadCodec<A> => ({
     ),
   decode: (bytes) => safely((input) => codec.decode(input), bytes)
 })
-
-/** Also of another realm. */
-const isBytes = (value: unknown): value is Uint8Array =>
-  ArrayBuffer.isView(value) && Object.prototype.toString.call(value) === "[object Uint8Array]"
 
 const makeRecipient = <Self>(
   service: string,

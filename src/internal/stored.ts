@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import type { Snapshot } from "../Backend.ts"
 import * as Entity from "../Entity.ts"
 import * as Key from "../Key.ts"
+import { isBytes } from "./foreign.ts"
 import * as Pages from "./pages.ts"
 import * as Tombstones from "./tombstones.ts"
 
@@ -83,7 +84,7 @@ export const readItem = (snapshot: Snapshot): StoredItem => {
   const trace = properties["Trace"]
   return {
     id: String(snapshot.key.id),
-    value: value instanceof Uint8Array ? value : new Uint8Array(0),
+    value: isBytes(value) ? value : new Uint8Array(0),
     atMillis: typeof at === "number" ? at : 0,
     trace: typeof trace === "string" ? trace : undefined
   }
@@ -117,11 +118,11 @@ export const readHead = (snapshot: Snapshot): Head | undefined => {
   if (Option.isNone(snapshot.entity)) return noHead
   const { Owner, Pages: pageBytes, Pops, Tokens } = snapshot.entity.value.properties
   const owner = typeof Owner === "string" ? Owner : undefined
-  const tokens = Tokens instanceof Uint8Array ? Tokens : noHead.tokens
-  const pops = Pops instanceof Uint8Array ? Tombstones.decode(Pops) : undefined
+  const tokens = isBytes(Tokens) ? Tokens : noHead.tokens
+  const pops = isBytes(Pops) ? Tombstones.decode(Pops) : undefined
   if (pops === undefined) return undefined
   if (pageBytes === undefined) return { ...noHead, pops, tokens, owner }
-  const directory = pageBytes instanceof Uint8Array ? Pages.decode(pageBytes) : undefined
+  const directory = isBytes(pageBytes) ? Pages.decode(pageBytes) : undefined
   return directory === undefined ? undefined : { ...directory, pops, tokens, owner }
 }
 
@@ -135,5 +136,5 @@ export const pageEntity = (parent: Key.Key, number: number, bytes: Uint8Array): 
 /** The bytes of a page; `undefined` when it is gone, or is not a page. */
 export const readPageBytes = (snapshot: Snapshot): Uint8Array | undefined => {
   const bytes = Option.getOrUndefined(snapshot.entity)?.properties["Pops"]
-  return bytes instanceof Uint8Array ? bytes : undefined
+  return isBytes(bytes) ? bytes : undefined
 }

@@ -7,14 +7,26 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Datastore from "../Datastore.ts"
 import { type DatastoreError, EmulatorError } from "../EventboxError.ts"
+import { messageOf } from "../internal/foreign.ts"
 import * as GoogleDatastore from "./GoogleDatastore.ts"
-import { answers, EmulatorProblem, findJar, findJava, reset, startProcess } from "./internal/emulatorProcess.ts"
+import { parseLimit } from "./internal/durations.ts"
+import {
+  answers,
+  answersWithin,
+  EmulatorProblem,
+  findJar,
+  findJava,
+  reset,
+  startProcess
+} from "./internal/emulatorProcess.ts"
+import { formatAddress, parseEmulatorHost } from "./internal/hostAddress.ts"
 
 /**
  * How to find or start the emulator. Everything is optional.
@@ -24,8 +36,8 @@ import { answers, EmulatorProblem, findJar, findJava, reset, startProcess } from
  */
 export interface StartOptions {
   /**
-   * Host and port of an emulator that runs already; empty to start one whatever the environment says. Default:
-   * `DATASTORE_EMULATOR_HOST` of the environment.
+   * Host and port of an emulator that runs already; empty to start one whatever the environment says. Blanks around
+   * it, `http://` and a trailing `/` do no harm. Default: `DATASTORE_EMULATOR_HOST` of the environment.
    */
   readonly host?: string | undefined
   /** Path of the emulator's jar. Default: `EVENTBOX_EMULATOR_JAR`, else that of the installed Google Cloud SDK. */
@@ -34,7 +46,10 @@ export interface StartOptions {
   readonly java?: string | undefined
   /** Memory that Java may use, in MiB. Default: 1,536, the least with which long test runs are known to work. */
   readonly heapMegabytes?: number | undefined
-  /** How long to wait for its first answer. Default: 60 seconds. */
+  /**
+   * How long to wait for its first answer, up to 24 days. Default: 60 seconds; one that runs already is asked only
+   * once, with 10 seconds to answer.
+   */
   readonly startTimeout?: Duration.Input | undefined
 }
 
@@ -68,16 +83,18 @@ export class Emulator extends Context.Service<Emulator, Running>()("eventbox/lay
  * process (0.3 s; SIGKILL after 5 s); a small guard process does so when this process dies without closing it. An
  * emulator that ran already is left running.
  *
- * Fails with `EmulatorError` when none answers at the given host, when Java or the emulator is not installed, or when
- * it does not start; the message says what to install or set.
+ * Fails with `EmulatorError` when the host or another option cannot be meant, when none answers at the given host, when
+ * Java or the emulator is not installed, or when it does not start; the message says what to install or set.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const start = (options: StartOptions = {}): Effect.Effect<Running, EmulatorError, Scope.Scope> =>
-  Effect.suspend(() => {
-    const host = options.host ?? process.env["DATASTORE_EMULATOR_HOST"]
-    return host === undefined || host === "" ? launch(options) : use(host.replace(/^[a-z]+:\/\//i, ""))
+  Effect.gen(function*() {
+    const address = yield* valid(parseEmulatorHost(options.host ?? process.env["DATASTORE_EMULATOR_HOST"]))
+    const timeoutMillis = yield* valid(parseLimit("`startTimeout`", options.startTimeout, "60 seconds"))
+    if (address === undefined) return yield* launch(options, timeoutMillis)
+    return yield* use(formatAddress(address), options.startTimeout === undefined ? undefined : timeoutMillis)
   })
 
 /**
@@ -145,26 +162,31 @@ export const layer = (
 
 const freshProjectId = (): string => `eventbox-${crypto.randomUUID().slice(0, 13)}`
 
-const use = (host: string): Effect.Effect<Running, EmulatorError> =>
+const use = (host: string, timeoutMillis: number | undefined): Effect.Effect<Running, EmulatorError> =>
   Effect.flatMap(
-    Effect.promise(() => answers(host, 10_000)),
-    (healthy) =>
-      healthy ? Effect.succeed(running(host)) : Effect.fail(
-        new EmulatorError({
-          detail: `none answers at ${host}. Start it there, or unset DATASTORE_EMULATOR_HOST to have one started.`
-        })
-      )
+    attempt((signal) =>
+      timeoutMillis === undefined
+        ? answers(host, 10_000)
+        : answersWithin(host, timeoutMillis, () => signal.throwIfAborted())
+    ),
+    (healthy) => {
+      if (healthy) return Effect.succeed(running(host))
+      const waited = timeoutMillis === undefined ? "" : ` within ${timeoutMillis / 1_000} s`
+      const detail = `none answers at ${host}${waited}. Start it there, or unset DATASTORE_EMULATOR_HOST to have one ` +
+        "started."
+      return Effect.fail(new EmulatorError({ detail }))
+    }
   )
 
-const launch = (options: StartOptions): Effect.Effect<Running, EmulatorError, Scope.Scope> =>
+const launch = (options: StartOptions, timeoutMillis: number): Effect.Effect<Running, EmulatorError, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       attempt(async (signal) =>
         startProcess({
           jar: await findJar(options.jar, process.env),
           java: findJava(options.java, process.env),
-          heapMegabytes: options.heapMegabytes ?? 1_536,
-          timeoutMillis: Duration.toMillis(Duration.fromInputUnsafe(options.startTimeout ?? "60 seconds")),
+          heapMegabytes: checkHeap(options.heapMegabytes ?? 1_536),
+          timeoutMillis,
           signal
         })
       ),
@@ -174,6 +196,14 @@ const launch = (options: StartOptions): Effect.Effect<Running, EmulatorError, Sc
     ({ port }) => running(`127.0.0.1:${port}`)
   )
 
+const checkHeap = (megabytes: number): number => {
+  if (Number.isSafeInteger(megabytes) && megabytes > 0) return megabytes
+  throw new EmulatorProblem(`\`heapMegabytes\` is a positive integer, got ${megabytes}`)
+}
+
+const valid = <A>(parsed: Result.Result<A, string>): Effect.Effect<A, EmulatorError> =>
+  Effect.fromResult(Result.mapError(parsed, (detail) => new EmulatorError({ detail })))
+
 const running = (host: string): Running => ({ host, reset: attempt(() => reset(host)) })
 
 const attempt = <A>(evaluate: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, EmulatorError> =>
@@ -181,7 +211,7 @@ const attempt = <A>(evaluate: (signal: AbortSignal) => Promise<A>): Effect.Effec
     try: (signal) => evaluate(signal),
     catch: (cause) =>
       new EmulatorError({
-        detail: cause instanceof Error ? cause.message : String(cause),
+        detail: messageOf(cause),
         ...(cause instanceof EmulatorProblem ? {} : { cause })
       })
   })

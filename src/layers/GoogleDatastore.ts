@@ -8,19 +8,24 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Backend } from "../Backend.ts"
 import * as Datastore from "../Datastore.ts"
-import type { DatastoreError } from "../EventboxError.ts"
+import { type DatastoreError, InvalidArgument } from "../EventboxError.ts"
+import { parseLimit } from "./internal/durations.ts"
+import { onEmulator } from "./internal/emulatorClient.ts"
 import { connect } from "./internal/googleClient.ts"
 import { commit } from "./internal/googleCommit.ts"
+import { makeError } from "./internal/googleErrors.ts"
 import { makePartition } from "./internal/googleKey.ts"
 import { type Connection, lookup, runQuery } from "./internal/googleReads.ts"
+import { formatAddress, parseEmulatorHost, parseEndpoint } from "./internal/hostAddress.ts"
 
 /**
  * How to reach a database, and how to treat it. Everything is optional.
@@ -34,26 +39,32 @@ export interface Options {
    * environment, else that of the credentials; `eventbox-emulator` on an emulator.
    */
   readonly projectId?: string | undefined
-  /** Default: the default database of the project. */
+  /** Default: the default database of the project, which may also be given as `(default)`. */
   readonly databaseId?: string | undefined
   /** Namespace of every key. Default: the default namespace. */
   readonly namespace?: string | undefined
-  /** Host, with an optional port, of a service that is reached with TLS and credentials. Default: Google's. */
+  /**
+   * Host, with an optional port, of a service that is reached with TLS and credentials; blanks around it, `https://`
+   * and a trailing `/` do no harm. Default: Google's.
+   */
   readonly endpoint?: string | undefined
   /**
-   * Host and port of an emulator, which is reached without TLS and credentials. Default: `DATASTORE_EMULATOR_HOST` of
-   * the environment, unless `endpoint` is given.
+   * Host and port of an emulator, which is reached without TLS, credentials and proxies; blanks around it, `http://`
+   * and a trailing `/` do no harm. Default: `DATASTORE_EMULATOR_HOST` of the environment, unless `endpoint` is given.
    */
   readonly emulatorHost?: string | undefined
   /** Path of a service account's key file. Default: Google's application default credentials. */
   readonly keyFilename?: string | undefined
-  /** A service account's login, in place of a key file. */
+  /**
+   * A service account's login, in place of a key file: its `client_email` and `private_key`, the latter in PEM form.
+   * Line breaks may be written as `\n`, as environments often have them.
+   */
   readonly credentials?:
     | { readonly clientEmail: string; readonly privateKey: string | Redacted.Redacted<string> }
     | undefined
-  /** How long a lookup or query may take in all, its retries included. Default: 30 seconds. */
+  /** How long a lookup or query may take in all, its retries included: up to 24 days. Default: 30 seconds. */
   readonly readDeadline?: Duration.Input | undefined
-  /** How long the answer to a commit is awaited; then its outcome is unknown. Default: 10 seconds. */
+  /** How long the answer to a commit is awaited, up to 24 days; then its outcome is unknown. Default: 10 seconds. */
   readonly commitDeadline?: Duration.Input | undefined
   /**
    * How a commit checks what it expects of an entity that it does not write. `noop`, the default, adds a mutation that
@@ -88,9 +99,10 @@ const envelopeBytes = 256 * 1_024
  * Loads `@google-cloud/datastore`, checks the credentials by asking for a token, and closes the client with the scope.
  * On an emulator nothing is asked for, and nothing is sent before the first operation.
  *
- * Fails with `DatastoreError`, operation `connect`: `FailedPrecondition` when the package is not installed or no
- * project is known, `Unauthenticated` when there is no login that works, `Unavailable` when the token server cannot be
- * reached. Secrets are in no message and no cause.
+ * Fails with `DatastoreError`, operation `connect`: `InvalidArgument` for a host or deadline that cannot be meant,
+ * before anything is loaded; `FailedPrecondition` when the package is not installed, was bundled, or no project is
+ * known; `Unauthenticated` when there is no login that works; `Unavailable` when the token server cannot be reached.
+ * Each says what to change. Secrets are in no message and no cause.
  *
  * @category constructors
  * @since 0.1.0
@@ -98,23 +110,33 @@ const envelopeBytes = 256 * 1_024
 export const makeBackend = (options: Options = {}): Effect.Effect<Backend, DatastoreError, Scope.Scope> =>
   Effect.gen(function*() {
     const environment = process.env
-    const emulatorHost = nonEmpty(options.emulatorHost) ??
-      (options.endpoint === undefined ? nonEmpty(environment["DATASTORE_EMULATOR_HOST"]) : undefined)
+    const endpoint = yield* valid(parseEndpoint(options.endpoint))
+    const emulator = (yield* valid(parseEmulatorHost(options.emulatorHost))) ??
+      (endpoint === undefined ? yield* valid(parseEmulatorHost(environment["DATASTORE_EMULATOR_HOST"])) : undefined)
+    const { commitDeadline, readDeadline } = options
+    const readDeadlineMillis = yield* valid(
+      parseLimit("DATASTORE_READ_DEADLINE (option `readDeadline`)", readDeadline, "30 seconds")
+    )
+    const commitDeadlineMillis = yield* valid(
+      parseLimit("DATASTORE_COMMIT_DEADLINE (option `commitDeadline`)", commitDeadline, "10 seconds")
+    )
     const projectId = nonEmpty(options.projectId) ?? nonEmpty(environment["DATASTORE_PROJECT_ID"]) ??
       nonEmpty(environment["GOOGLE_CLOUD_PROJECT"]) ?? nonEmpty(environment["GCLOUD_PROJECT"])
-    const databaseId = nonEmpty(options.databaseId)
-    const requestBytes = emulatorHost === undefined ? maxRequestBytes : maxEmulatorBytes
-    const client = yield* connect({
+    // The service knows its default database by no name, consoles and other tools call it this.
+    const databaseId = options.databaseId === "(default)" ? undefined : nonEmpty(options.databaseId)
+    const requestBytes = emulator === undefined ? maxRequestBytes : maxEmulatorBytes
+    const opened = yield* connect({
       projectId,
       databaseId,
-      endpoint: nonEmpty(options.endpoint),
-      emulatorHost,
+      endpoint: endpoint === undefined ? undefined : formatAddress(endpoint),
+      emulatorHost: emulator === undefined ? undefined : formatAddress(emulator),
       keyFilename: nonEmpty(options.keyFilename),
       credentials: options.credentials,
       clientOptions: options.clientOptions,
       onRpc: options.onRpc,
       maxRequestBytes: requestBytes
     })
+    const client = emulator === undefined ? opened : onEmulator(opened)
     const connection: Connection = {
       client,
       partition: makePartition({
@@ -122,8 +144,8 @@ export const makeBackend = (options: Options = {}): Effect.Effect<Backend, Datas
         databaseId: databaseId ?? "",
         namespace: options.namespace ?? ""
       }),
-      readDeadlineMillis: Duration.toMillis(Duration.fromInputUnsafe(options.readDeadline ?? "30 seconds")),
-      commitDeadlineMillis: Duration.toMillis(Duration.fromInputUnsafe(options.commitDeadline ?? "10 seconds"))
+      readDeadlineMillis,
+      commitDeadlineMillis
     }
     return {
       lookup: (keys) => lookup(connection, keys),
@@ -208,5 +230,8 @@ export const config: Config.Config<Options> = Config.all({
 export const layerConfig: Layer.Layer<Datastore.Datastore, DatastoreError | Config.ConfigError> = Layer.unwrap(
   Effect.map(config, layer)
 )
+
+const valid = <A>(parsed: Result.Result<A, string>): Effect.Effect<A, DatastoreError> =>
+  Effect.fromResult(Result.mapError(parsed, (detail) => makeError("connect", new InvalidArgument({ detail }))))
 
 const nonEmpty = (text: string | undefined): string | undefined => text === undefined || text === "" ? undefined : text

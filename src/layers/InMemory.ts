@@ -24,6 +24,7 @@ import {
   EntityChanged,
   InvalidArgument
 } from "../EventboxError.ts"
+import { isBytes } from "../internal/foreign.ts"
 import * as Key from "../Key.ts"
 import { SortedRows } from "./internal/sortedRows.ts"
 
@@ -513,10 +514,10 @@ export const showValue = (value: Entity.Value): string => {
   if (typeof value === "bigint") return `${value}n`
   if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value)
   if (typeof value !== "object" || value === null) return JSON.stringify(value)
-  if (value instanceof Uint8Array) return `blob(${value.length}) ${showBytes(value)}`
-  if (value instanceof Entity.Double) return `double(${showValue(value.value)})`
-  if (value instanceof Entity.TimestampValue) return `timestamp(${value.micros})`
-  if (value instanceof Entity.Opaque) return `opaque(${value.kind})`
+  if (isBytes(value)) return `blob(${value.length}) ${showBytes(value)}`
+  if (Entity.isDouble(value)) return `double(${showValue(value.value)})`
+  if (Entity.isTimestampValue(value)) return `timestamp(${value.micros})`
+  if (Entity.isOpaque(value)) return `opaque(${value.kind})`
   if (Array.isArray(value)) return `[${value.map(showValue).join(", ")}]`
   if (!Entity.isRecord(value)) return String(value)
   return `{${Object.keys(value).map((name) => `${name}: ${showValue(value[name]!)}`).join(", ")}}`

@@ -2,7 +2,8 @@
  * Finding the Firestore emulator, and running it as a process that does not outlive its user.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process"
-import { existsSync, realpathSync } from "node:fs"
+import { existsSync, realpathSync, statSync } from "node:fs"
+import { request } from "node:http"
 import { createServer } from "node:net"
 import { homedir } from "node:os"
 import { delimiter, dirname, join } from "node:path"
@@ -65,7 +66,14 @@ const run = (command: string, args: ReadonlyArray<string>): Promise<string | und
 export const findJava = (named: string | undefined, environment: Environment): string => {
   const home = environment["JAVA_HOME"]
   if (named !== undefined) return named
-  return home === undefined || home === "" ? "java" : join(home, "bin", "java")
+  if (home === undefined || home === "") return "java"
+  if (statSync(home, { throwIfNoEntry: false })?.isFile() === true) {
+    throw new EmulatorProblem(
+      `JAVA_HOME is ${home}, which is a file: set it to the folder of a Java runtime, in which there is bin/java, or ` +
+        "unset it to use the java of the path"
+    )
+  }
+  return join(home, "bin", "java")
 }
 
 /** A running emulator. */
@@ -85,7 +93,7 @@ export const startProcess = async (options: {
 }): Promise<EmulatorProcess> => {
   const port = await freePort()
   // Java itself, not the SDK's shell script: a signal would end the script and leave Java running.
-  const child = spawn(options.java, [
+  const child = spawnJava(options.java, [
     `-Xmx${options.heapMegabytes}m`,
     "-XX:+UseSerialGC",
     "-Duser.language=en",
@@ -96,7 +104,7 @@ export const startProcess = async (options: {
     "--host=127.0.0.1",
     `--port=${port}`,
     "--database-mode=datastore-mode"
-  ], { stdio: ["ignore", "pipe", "pipe"] })
+  ])
   const output = tail(child)
   const ended = new Promise<string>((done) => {
     child.once("error", (error) => done(explainSpawn(error, options.java)))
@@ -112,12 +120,21 @@ export const startProcess = async (options: {
   }
   detach(child)
   try {
-    await healthy(`127.0.0.1:${port}`, { ...options, ended, output })
+    await healthy(`127.0.0.1:${port}`, { ...options, why: watch(ended), output })
     options.signal.throwIfAborted()
     return { port, stop }
   } catch (error) {
     await stop()
     throw error
+  }
+}
+
+const spawnJava = (java: string, args: ReadonlyArray<string>): ChildProcess => {
+  try {
+    return spawn(java, args, { stdio: ["ignore", "pipe", "pipe"] })
+  } catch (cause) {
+    // Some failures are thrown, others come as an event.
+    throw new EmulatorProblem(explainSpawn(cause as Error, java))
   }
 }
 
@@ -182,58 +199,75 @@ const end = async (child: ChildProcess, ended: Promise<string>): Promise<void> =
 }
 
 const explainSpawn = (error: Error, java: string): string =>
-  "code" in error && error.code === "ENOENT"
+  "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")
     ? `the emulator needs Java, and there is no ${java}. Install a Java runtime, version 21 or later (17 for emulators ` +
       "up to 1.19), and have it on the path or in JAVA_HOME; or set DATASTORE_EMULATOR_HOST to an emulator that runs."
-    : `Java could not be started: ${error.message}`
+    : `Java could not be started: ${error.message}; \`java\` or JAVA_HOME has to lead to a program that may be run`
 
 const explainExit = (code: number | null, signal: string | null, output: string): string => {
   const hint = output.includes("UnsupportedClassVersionError")
     ? " It needs a newer Java: install version 21 or later, or point JAVA_HOME to one."
+    : output.includes("OutOfMemoryError")
+    ? " It has too little memory: raise `heapMegabytes`."
     : ""
   return `the emulator ended at once, with ${signal ?? `exit code ${code}`}.${hint} It printed:\n${output}`
+}
+
+const watch = (ended: Promise<string>): () => string | undefined => {
+  let reason: string | undefined
+  void ended.then((why) => {
+    reason = why
+  })
+  return () => reason
 }
 
 /** Waits until the emulator answers, or fails with the reason why it never will. */
 const healthy = async (host: string, options: {
   readonly timeoutMillis: number
   readonly signal: AbortSignal
-  readonly ended: Promise<string>
+  /** Why it ended, once it has. */
+  readonly why: () => string | undefined
   readonly output: () => string
 }): Promise<void> => {
-  let reason: string | undefined
-  void options.ended.then((why) => {
-    reason = why
-  })
-  const giveUpAt = Date.now() + options.timeoutMillis
-  const attempt = async (): Promise<void> => {
-    if (await answers(host, 1_000)) return
+  const inTime = await answersWithin(host, options.timeoutMillis, () => {
+    const reason = options.why()
     if (reason !== undefined) throw new EmulatorProblem(reason)
     options.signal.throwIfAborted()
-    if (Date.now() > giveUpAt) {
-      const seconds = options.timeoutMillis / 1_000
-      throw new EmulatorProblem(`the emulator did not answer within ${seconds} s. It printed:\n${options.output()}`)
-    }
+  })
+  if (inTime) return
+  const seconds = options.timeoutMillis / 1_000
+  throw new EmulatorProblem(`the emulator did not answer within ${seconds} s. It printed:\n${options.output()}`)
+}
+
+/** Asks until an emulator answers or the time is over, once at least; `check` may throw in between. */
+export const answersWithin = async (host: string, timeoutMillis: number, check: () => void): Promise<boolean> => {
+  const giveUpAt = Date.now() + timeoutMillis
+  const attempt = async (): Promise<boolean> => {
+    if (await answers(host, Math.max(1, Math.min(1_000, giveUpAt - Date.now())))) return true
+    check()
+    if (Date.now() > giveUpAt) return false
     await new Promise((done) => setTimeout(done, 50))
     return attempt()
   }
-  await attempt()
+  return attempt()
 }
 
 /** Whether an emulator answers at this host and port. */
-export const answers = async (host: string, timeoutMillis: number): Promise<boolean> => {
-  try {
-    const response = await fetch(`http://${host}/`, { signal: AbortSignal.timeout(timeoutMillis) })
-    await response.text()
-    return response.ok
-  } catch {
-    return false
-  }
-}
+export const answers = async (host: string, timeoutMillis: number): Promise<boolean> =>
+  await call(host, "GET", "/", timeoutMillis).catch(() => 0) === 200
 
 /** Makes the emulator forget everything: entities, transactions, locks. */
 export const reset = async (host: string): Promise<void> => {
-  const response = await fetch(`http://${host}/reset`, { method: "POST", signal: AbortSignal.timeout(30_000) })
-  await response.text()
-  if (!response.ok) throw new EmulatorProblem(`the emulator at ${host} answered ${response.status} to a reset`)
+  const status = await call(host, "POST", "/reset", 30_000)
+  if (status !== 200) throw new EmulatorProblem(`the emulator at ${host} answered ${status} to a reset`)
 }
+
+/** The status of an answer. An agent of its own: the global ones may use a proxy of the environment. */
+const call = (host: string, method: string, path: string, timeoutMillis: number): Promise<number> =>
+  new Promise((done, fail) => {
+    const signal = AbortSignal.timeout(timeoutMillis)
+    const sent = request(new URL(path, `http://${host}`), { method, agent: false, signal }, (response) => {
+      response.resume().once("error", fail).once("end", () => done(response.statusCode ?? 0))
+    })
+    sent.once("error", fail).end()
+  })

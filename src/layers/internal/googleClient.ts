@@ -8,8 +8,8 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { createRequire } from "node:module"
 import { type DatastoreError, FailedPrecondition } from "../../EventboxError.ts"
+import { messageOf } from "../../internal/foreign.ts"
 import { Code, makeError, type RpcFailure } from "./googleErrors.ts"
 import {
   type AuthLibrary,
@@ -19,6 +19,7 @@ import {
   type LoginSettings,
   makeLogin
 } from "./googleLogin.ts"
+import { plainWords } from "./secrets.ts"
 
 /** Names of the RPCs, as the stub and as `datastore.proto` spell them. */
 const rpcNames = {
@@ -36,11 +37,10 @@ export type Method = keyof typeof rpcNames
 export interface ClientSettings extends LoginSettings {
   readonly projectId: string | undefined
   readonly databaseId: string | undefined
-  /** A service that is reached with TLS and credentials. */
+  /** A service that is reached with TLS and credentials: host, with an optional port. */
   readonly endpoint: string | undefined
-  /** An emulator, reached without either. */
+  /** An emulator, reached without either: host and port. */
   readonly emulatorHost: string | undefined
-  readonly clientOptions: Readonly<Record<string, unknown>> | undefined
   readonly onRpc: ((method: string) => void) | undefined
   /** Larger requests are refused before they are sent. */
   readonly maxRequestBytes: number
@@ -88,7 +88,7 @@ type GeneratedClient =
     readonly initialize: () => Promise<unknown>
     readonly close: () => Promise<void>
   }
-type ClientConstructor = new(options: object, gax?: unknown) => GeneratedClient
+type ClientConstructor = new(options: object) => GeneratedClient & { readonly _gaxModule?: Gax }
 
 /** What the generated client makes its routing headers from, and the bytes that are sent. */
 class Request {
@@ -116,8 +116,9 @@ export const connect = (settings: ClientSettings): Effect.Effect<Client, Datasto
   Effect.gen(function*() {
     const Constructor = yield* load
     const onEmulator = settings.emulatorHost !== undefined
+    const gax = yield* attempt(() => gaxOf(Constructor))
     const login = onEmulator ? noLogin : yield* makeLogin(settings, gax)
-    const client = yield* attempt(() => new Constructor(optionsOf(settings, login), onEmulator ? gax() : undefined))
+    const client = yield* attempt(() => new Constructor(optionsOf(settings, login, gax)))
     if (!onEmulator) yield* checkLogin(client)
     const projectId = settings.projectId ?? login.projectId ??
       (onEmulator ? emulatorProjectId : yield* detectProject(client))
@@ -134,12 +135,29 @@ export const connect = (settings: ClientSettings): Effect.Effect<Client, Datasto
   })
 
 const load: Effect.Effect<ClientConstructor, DatastoreError> = Effect.tryPromise({
-  try: async () => (await import("@google-cloud/datastore")).v1.DatastoreClient as unknown as ClientConstructor,
-  catch: (cause) => {
-    const detail = "cannot load the package @google-cloud/datastore; install it: npm install @google-cloud/datastore"
-    return makeError("connect", new FailedPrecondition({ detail, cause }))
-  }
+  try: async () => {
+    const loaded = await import("@google-cloud/datastore")
+    // A bundler may leave the names of a CommonJS module below `default`.
+    const { v1 } = loaded.v1 === undefined ? (loaded as unknown as { readonly default: typeof loaded }).default : loaded
+    return v1.DatastoreClient as unknown as ClientConstructor
+  },
+  catch: (cause) => makeError("connect", new FailedPrecondition({ detail: explainLoading(cause), cause }))
 })
+
+/** Only when that very package was not found it helps to install it; the loader has no field that names it. */
+const explainLoading = (cause: unknown): string => {
+  const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
+  const [said = ""] = messageOf(cause).split("\n")
+  const isMissing = (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") &&
+    /["'`]@google-cloud\/datastore["'`]/.test(said)
+  return isMissing
+    ? "the package @google-cloud/datastore is not installed: npm install @google-cloud/datastore; a bundled program " +
+      "needs it installed beside the bundle"
+    : `the package @google-cloud/datastore cannot be loaded: ${said}; install it anew; ${bundling}`
+}
+
+const bundling = "if the program is bundled, leave @google-cloud/datastore out of the bundle, as `--external` of " +
+  "esbuild or `externals` of webpack does, and install it beside the bundle (docs/guides/bundling.md)"
 
 const noLogin: Login = { clientOptions: {}, projectId: undefined }
 
@@ -154,7 +172,7 @@ const noLogin: Login = { clientOptions: {}, projectId: undefined }
  */
 const pings = { "grpc.keepalive_time_ms": 30_000, "grpc.keepalive_timeout_ms": 10_000 }
 
-const optionsOf = (settings: ClientSettings, login: Login): object => {
+const optionsOf = (settings: ClientSettings, login: Login, gax: Gax): object => {
   const { emulatorHost, endpoint, projectId } = settings
   const address = emulatorHost ?? endpoint
   return {
@@ -162,10 +180,7 @@ const optionsOf = (settings: ClientSettings, login: Login): object => {
     ...(projectId === undefined ? {} : { projectId }),
     ...(address === undefined ? {} : splitAddress(address)),
     ...login.clientOptions,
-    // Without its universe the client asks the metadata server for it, for up to 3 s.
-    ...(emulatorHost === undefined
-      ? {}
-      : { sslCreds: gax().grpc.credentials.createInsecure(), universeDomain: "googleapis.com" }),
+    ...(emulatorHost === undefined ? {} : emulatorOptions(gax)),
     fallback: false,
     // Node's default of 64 KiB makes a large response wait for one round trip per window.
     "grpc-node.flow_control_window": 8 * 1_024 * 1_024,
@@ -174,27 +189,42 @@ const optionsOf = (settings: ClientSettings, login: Login): object => {
   }
 }
 
-/** Host and port of `host`, `host:port`, `[::1]:port` or a URL of these. */
+const emulatorOptions = (gax: Gax): object => ({
+  sslCreds: gax.grpc.credentials.createInsecure(),
+  // Without its universe the client asks the metadata server for it, for up to 3 s.
+  universeDomain: "googleapis.com",
+  // A proxy of the environment is for the way out, and mostly does not know the host of an emulator.
+  "grpc.enable_http_proxy": 0
+})
+
+/** Host and port of `host`, `host:port`, or `[::1]:port`. */
 const splitAddress = (address: string): { readonly apiEndpoint: string; readonly port?: number } => {
-  const bare = address.trim().replace(/^[a-z]+:\/\//i, "").replace(/\/.*$/, "")
-  const found = /^(.*):(\d+)$/.exec(bare)
-  return found === null ? { apiEndpoint: bare } : { apiEndpoint: found[1]!, port: Number(found[2]) }
+  const found = /^(.*):(\d+)$/.exec(address)
+  return found === null ? { apiEndpoint: address } : { apiEndpoint: found[1]!, port: Number(found[2]) }
 }
 
 interface Gax extends AuthLibrary {
   readonly grpc: { readonly credentials: { readonly createInsecure: () => unknown } }
 }
 
-/** The client's own copy of `google-gax`: credentials must be made by the copy of gRPC that uses them. */
-const gax = (): Gax =>
-  createRequire(createRequire(import.meta.url).resolve("@google-cloud/datastore"))("google-gax") as Gax
+/**
+ * The client's own copy of `google-gax`: credentials must be made by the copy of gRPC that uses them. A client that is
+ * made only to be asked costs about a millisecond. To look for the package in the file system would need to know where
+ * this module is, which it does not in a bundle.
+ */
+const gaxOf = (Constructor: ClientConstructor): Gax => {
+  const gax = new Constructor({ fallback: false, universeDomain: "googleapis.com" })._gaxModule
+  if (gax === undefined) throw new Error("this release of the client is not known")
+  return gax
+}
 
 const attempt = <A>(evaluate: () => A | Promise<A>): Effect.Effect<A, DatastoreError> =>
   Effect.tryPromise({
     try: async () => evaluate(),
     catch: (cause) => {
-      const detail = cause instanceof Error ? cause.message : String(cause)
-      return makeError("connect", new FailedPrecondition({ detail: `cannot set up the client: ${detail}` }))
+      // The client was given credentials, and might quote them.
+      const said = plainWords(messageOf(cause)) ?? "it does not say why in words"
+      return makeError("connect", new FailedPrecondition({ detail: `cannot set up the client (${said}); ${bundling}` }))
     }
   })
 
@@ -262,8 +292,15 @@ const toFailure = (error: unknown): RpcFailure => {
   const code = typeof error === "object" && error !== null && "code" in error ? error.code : undefined
   const detail = typeof error === "object" && error !== null && "details" in error && typeof error.details === "string"
     ? error.details
-    : error instanceof Error
-    ? error.message
-    : String(error)
-  return { code: typeof code === "number" ? code : undefined, detail, cause: error, sent: true }
+    : messageOf(error)
+  const failure = { code: typeof code === "number" ? code : undefined, detail, cause: error, sent: true }
+  const login = /^Getting metadata from plugin failed with error: (.*)/s.exec(detail)?.[1]
+  // What the login flow throws may quote a key or the answer of a token server; its cause has the same text.
+  return login === undefined
+    ? failure
+    : {
+      ...failure,
+      detail: `no token could be had: ${plainWords(login) ?? "no reason given in words"}`,
+      cause: undefined
+    }
 }

@@ -16,6 +16,7 @@
  * or below such a path carries the flag, except arrays, which must not: their elements do.
  */
 import * as Entity from "../../Entity.ts"
+import { isBytes } from "../../internal/foreign.ts"
 import * as Key from "../../Key.ts"
 import { type ForeignKey, type Partition, readKeyValue, writeForeignKey, writeKey } from "./googleKey.ts"
 import { WireReader, type WireWriter } from "./protoWire.ts"
@@ -61,7 +62,7 @@ export const estimateBytes = ({ properties }: Entity.Entity): number => {
   for (const name in properties) {
     const value = properties[name]
     bytes += 32 + name.length
-    if (typeof value === "string" || value instanceof Uint8Array) bytes += value.length
+    if (typeof value === "string" || isBytes(value)) bytes += value.length
   }
   return bytes
 }
@@ -108,12 +109,12 @@ const writeScalar = (writer: WireWriter, value: null | string | number | bigint 
 
 const writeObject = (to: Writing, value: object, path: string, unindexed: boolean): void => {
   const { writer } = to
-  if (value instanceof Uint8Array) return writer.bytes(18, value)
+  if (isBytes(value)) return writer.bytes(18, value)
   if (Array.isArray(value)) return writeArray(to, value, path, unindexed)
   if (Key.isKey(value)) return writeKey(writer, 5, value, to.partition)
-  if (value instanceof Entity.TimestampValue) return writeTimestamp(writer, 10, value.micros)
-  if (value instanceof Entity.Double) return writer.double(3, value.value)
-  if (value instanceof Entity.Opaque) return writeOpaque(writer, value, path)
+  if (Entity.isTimestampValue(value)) return writeTimestamp(writer, 10, value.micros)
+  if (Entity.isDouble(value)) return writer.double(3, value.value)
+  if (Entity.isOpaque(value)) return writeOpaque(writer, value, path)
   if (!Entity.isRecord(value)) {
     throw new UnencodableError(path, `cannot store ${Object.prototype.toString.call(value).slice(8, -1)}`)
   }
@@ -152,7 +153,7 @@ const writeOpaque = (writer: WireWriter, { kind, raw }: Entity.Opaque, path: str
     return writer.message(8, mark)
   }
   if (kind === "key" && isForeignKey(raw)) return writeForeignKey(writer, 5, raw)
-  if (kind === "value" && raw instanceof Uint8Array) return writer.fields(raw)
+  if (kind === "value" && isBytes(raw)) return writer.fields(raw)
   throw new UnencodableError(path, `this backend has not read an Opaque of kind ${JSON.stringify(kind)}`)
 }
 

@@ -8,15 +8,18 @@ import type { Key } from "../../Key.ts"
 import { readEntity } from "./googleEntity.ts"
 import type { Partition } from "./googleKey.ts"
 
-/** What a read saw of one key; the entity is decoded on first use. */
+/**
+ * What a read saw of one key. The entity is decoded at once, where a malformed one still makes the read fail: it would
+ * be a defect of whoever looked at it later. Nearly every entity that is read is looked at.
+ */
 export class GoogleSnapshot implements Snapshot {
   readonly key: Key
   readonly version: Version
+  readonly entity: Option.Option<Entity>
   readonly #message: Uint8Array | undefined
-  readonly #partition: Partition
   readonly #keysOnly: boolean
-  #entity: Option.Option<Entity> | undefined
 
+  /** Throws for a message that is no entity. */
   constructor(options: {
     readonly key: Key
     readonly version: Version
@@ -27,16 +30,11 @@ export class GoogleSnapshot implements Snapshot {
   }) {
     this.key = options.key
     this.version = options.version
-    this.#message = options.message
-    this.#partition = options.partition
-    this.#keysOnly = options.keysOnly
-    this.#entity = undefined
-  }
-
-  get entity(): Option.Option<Entity> {
-    return this.#entity ??= this.#message === undefined
+    this.entity = options.message === undefined
       ? Option.none()
-      : Option.some(readEntity(this.#message, this.#partition, this.key))
+      : Option.some(readEntity(options.message, options.partition, options.key))
+    this.#message = options.message
+    this.#keysOnly = options.keysOnly
   }
 
   static is(snapshot: Snapshot): snapshot is GoogleSnapshot {

@@ -10,6 +10,7 @@ import type { Backend, Mutation, Snapshot } from "../../Backend.ts"
 import { Datastore } from "../../Datastore.ts"
 import * as Entity from "../../Entity.ts"
 import type { ContentionError, DatastoreError } from "../../EventboxError.ts"
+import { isBytes } from "../../internal/foreign.ts"
 import * as Key from "../../Key.ts"
 import { same } from "./checks.ts"
 
@@ -121,10 +122,10 @@ export const atOnce = <A, E, R>(effects: ReadonlyArray<Effect.Effect<A, E, R>>) 
 
 /** A value as data that is deeply equal only to itself: `5n` and `5`, or `new Double(1)` and `1`, are not. */
 export const plain = (value: Entity.Value): unknown => {
-  if (value instanceof Uint8Array) return { blob: Array.from(value) }
-  if (value instanceof Entity.Double) return { double: plain(value.value) }
-  if (value instanceof Entity.TimestampValue) return { micros: value.micros }
-  if (value instanceof Entity.Opaque) return { opaque: value.raw }
+  if (isBytes(value)) return { blob: Array.from(value) }
+  if (Entity.isDouble(value)) return { double: plain(value.value) }
+  if (Entity.isTimestampValue(value)) return { micros: value.micros }
+  if (Entity.isOpaque(value)) return { opaque: value.raw }
   if (Key.isKey(value)) return { key: value.toString() }
   if (Array.isArray(value)) return value.map(plain)
   if (Entity.isRecord(value)) {

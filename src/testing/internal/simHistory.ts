@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { Backend, CommitRequest } from "../../Backend.ts"
+import { messageOf } from "../../internal/foreign.ts"
 import * as InMemory from "../../layers/InMemory.ts"
 import type { FaultTag } from "../Faulty.ts"
 import type { Call } from "../Recorder.ts"
@@ -153,7 +154,7 @@ export class History {
       this.ledger.object("Stuck", "a process waits for something other than the database and time")
     } catch (defect) {
       // What spins without end is stopped from outside.
-      this.ledger.object("Stuck", defect instanceof Error ? defect.message : String(defect))
+      this.ledger.object("Stuck", messageOf(defect))
     }
   }
 

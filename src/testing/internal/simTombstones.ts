@@ -7,6 +7,7 @@
  */
 import { type Mutation, mutationKey } from "../../Backend.ts"
 import type { Entity } from "../../Entity.ts"
+import { isBytes } from "../../internal/foreign.ts"
 import { headKind, pageKind } from "../../internal/stored.ts"
 import { decode, idsOf, type Pop, tokenOf } from "../../internal/tombstones.ts"
 import type { Key } from "../../Key.ts"
@@ -23,7 +24,7 @@ export const isPage = ({ kind }: Key): boolean => kind === pageKind
 /** The pops of a head or a page; `undefined` when it does not decode. */
 const popsOf = ({ properties }: Entity): ReadonlyArray<Pop> | undefined => {
   const bytes = properties["Pops"]
-  return bytes instanceof Uint8Array ? decode(bytes) : undefined
+  return isBytes(bytes) ? decode(bytes) : undefined
 }
 
 /** One pop, or the part of it that came or went. */

@@ -4,6 +4,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Option from "effect/Option"
 import type * as Entity from "../../Entity.ts"
+import { isBytes } from "../../internal/foreign.ts"
 import { itemKind } from "../../internal/stored.ts"
 import * as Tombstones from "../../internal/tombstones.ts"
 
@@ -14,7 +15,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true })
 
 /** Bytes as text when they are UTF-8, as the values of events are: JSON. */
 export const textOf = (value: unknown): string | undefined => {
-  if (!(value instanceof Uint8Array)) return undefined
+  if (!(isBytes(value))) return undefined
   try {
     return utf8.decode(value)
   } catch {
@@ -29,7 +30,7 @@ export const timeOf = (value: unknown): string | undefined =>
 /** The pops of a head or of a page of it; `undefined` for anything else. */
 export const popsOf = ({ key, properties }: Entity.Entity): ReadonlyArray<Tombstones.Pop> | undefined => {
   const pops = properties["Pops"]
-  return tombstonesKind.test(key.kind) && pops instanceof Uint8Array ? Tombstones.decode(pops) : undefined
+  return tombstonesKind.test(key.kind) && isBytes(pops) ? Tombstones.decode(pops) : undefined
 }
 
 /** A pop as text: when, and which ids; or that it popped nothing, as a fence. */

@@ -3,7 +3,7 @@
  */
 import * as Exit from "effect/Exit"
 import { type CommitRequest, type Mutation, mutationKey, type QueryResult, type Snapshot } from "../../Backend.ts"
-import { DatastoreError } from "../../EventboxError.ts"
+import { isDatastoreError } from "../../EventboxError.ts"
 import type { Key } from "../../Key.ts"
 import type { Call } from "../Recorder.ts"
 
@@ -70,7 +70,7 @@ export const describeExit = (call: Call | undefined, exit: Exit.Exit<unknown, un
 }
 
 const nameOf = (error: unknown): string => {
-  if (error instanceof DatastoreError) return error.reason._tag
+  if (isDatastoreError(error)) return error.reason._tag
   const { _tag } = (error ?? {}) as { readonly _tag?: unknown }
   return typeof _tag === "string" ? _tag : String(error)
 }

@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Backend } from "../../Backend.ts"
-import { ContentionError, DatastoreError, OutcomeUnknown } from "../../EventboxError.ts"
+import { DatastoreError, isContentionError, OutcomeUnknown } from "../../EventboxError.ts"
 import type { Store, StoreSnapshot } from "../../layers/InMemory.ts"
 import type { Call } from "../Recorder.ts"
 import * as Footprint from "./footprint.ts"
@@ -378,4 +378,4 @@ const lost = (call: Call): Exit.Exit<never, DatastoreError> =>
 
 const isContention = (exit: Exit.Exit<unknown, unknown>): boolean =>
   Exit.isFailure(exit) &&
-  exit.cause.reasons.some((reason) => reason._tag === "Fail" && reason.error instanceof ContentionError)
+  exit.cause.reasons.some((reason) => reason._tag === "Fail" && isContentionError(reason.error))

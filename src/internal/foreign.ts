@@ -1,0 +1,26 @@
+/**
+ * Telling what values are that come from users. They may be made by another realm (a `vm` context, jsdom, the pool of a
+ * test runner), whose classes are not ours, so `instanceof` does not know them.
+ */
+
+/** Works for the typed arrays of every realm, and says nothing for anything else. */
+const nameOfView = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!
+  .get as (this: unknown) => string | undefined
+
+/** Whether a value is a `Uint8Array`, such as a `Buffer`, of whichever realm. */
+export const isBytes = (value: unknown): value is Uint8Array =>
+  typeof value === "object" && nameOfView.call(value) === "Uint8Array"
+
+/** Whether a value has the prototype that object literals have, of whichever realm, or none. */
+export const isPlainObject = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null ||
+    // Every realm has one prototype without a prototype that owns this method, and literals are made of it.
+    (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "isPrototypeOf"))
+}
+
+/** The message of an error of whichever realm; anything else as text. */
+export const messageOf = (cause: unknown): string =>
+  typeof cause === "object" && cause !== null && "message" in cause && typeof cause.message === "string"
+    ? cause.message
+    : String(cause)
