@@ -31,12 +31,12 @@ import {
   CommitTooLarge,
   ContentionError,
   DatastoreError,
-  EntityChanged,
   Fenced,
   InvalidArgument,
   isUnknownOutcome,
   Unavailable
 } from "./EventboxError.ts"
+import { entityChanged } from "./internal/contention.ts"
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import { inSpan } from "./internal/span.ts"
@@ -527,7 +527,7 @@ const settle = (
 }
 
 const contention = (expected: ReadonlyArray<Snapshot>): ContentionError =>
-  new ContentionError({ reason: new EntityChanged({ keys: expected.map((snapshot) => snapshot.key) }) })
+  entityChanged(expected.map((snapshot) => snapshot.key))
 
 /**
  * Checks that everything a read-only transaction saw was true at one moment: what is unchanged now, after the last
