@@ -83,7 +83,7 @@ export const toFailure = (error: unknown): RpcFailure => {
     : String(error)
   const isUnsent = code === NoToken.refused || code === NoToken.unavailable
   const type = headerOf(found["metadata"], "content-type")
-  const isAnswered = code !== undefined && type !== undefined &&
+  const isAnswered = type !== undefined && code !== undefined && code >= 1 && code <= Code.unauthenticated &&
     (servers.has(code) || (type.startsWith("application/grpc") && !httpStatus.test(detail)))
   return { code, detail, cause: error, fate: isUnsent ? "unsent" : isAnswered ? "answered" : "broken" }
 }
@@ -112,7 +112,7 @@ const headerOf = (metadata: unknown, name: string): string | undefined => {
 
 /**
  * Whether the same read may succeed soon: what the server did not say may be otherwise the next time. Of `INTERNAL`
- * Google's error page says: repeat it once at most.
+ * Google's error page says: repeat it once at most. `UNIMPLEMENTED` is also what the client makes of a missing message.
  */
 export const isTransient = ({ cause, code, fate }: RpcFailure, attempt: number): boolean => {
   // What is no status is a failure inside the client, which comes again.
@@ -126,6 +126,7 @@ export const isTransient = ({ cause, code, fate }: RpcFailure, attempt: number):
     case Code.cancelled:
       return true
     case Code.internal:
+    case Code.unimplemented:
       return attempt <= 1
     default:
       return false
