@@ -32,13 +32,13 @@ import {
   CommitTooLarge,
   ContentionError,
   DatastoreError,
-  EntityChanged,
   Fenced,
   InvalidArgument,
   isUnknownOutcome,
   OutcomeUnknown,
   Unavailable
 } from "./EventboxError.ts"
+import { entityChanged } from "./internal/contention.ts"
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import { inSpan } from "./internal/span.ts"
@@ -612,11 +612,7 @@ const inDoubt = (cause: ContentionError): DatastoreError => {
   return new DatastoreError({ operation: "commit", reason: new OutcomeUnknown({ detail, cause }) })
 }
 
-const contention = (changed: ReadonlyArray<Snapshot>): ContentionError =>
-  new ContentionError({ reason: new EntityChanged({ keys: changed.slice(0, maxNamed).map(({ key }) => key) }) })
-
-/** Entities that a lost race names at most. */
-const maxNamed = 3
+const contention = (changed: ReadonlyArray<Snapshot>): ContentionError => entityChanged(changed.map(({ key }) => key))
 
 /**
  * Checks that everything a read-only transaction saw was true at one moment: what is unchanged now, after the last

@@ -33,14 +33,17 @@ const CauseField = { cause: Schema.optionalKey(Schema.Defect()) }
  * @since 0.1.0
  */
 export class EntityChanged extends Schema.TaggedError<EntityChanged>("eventbox/EntityChanged")("EntityChanged", {
-  /** The expected entities; one of them changed. */
+  /** Expected entities, three at most, of a mailbox its head first; one of all that were expected changed. */
   keys: Schema.Array(KeyField),
+  /** How many others were expected beside them. */
+  more: Schema.optionalKey(Schema.Int),
   ...CauseField
 }) {
   override get message(): string {
-    return this.keys.length === 1
-      ? `${this.keys[0]} was changed by another writer`
-      : `one of ${list(this.keys)} was changed by another writer`
+    const { keys, more = 0 } = this
+    return keys.length + more === 1
+      ? `${keys[0]} was changed by another writer`
+      : `one of ${list(keys, more)} was changed by another writer`
   }
 }
 
@@ -548,5 +551,8 @@ export const isUnknownOutcome = (error: unknown): boolean =>
 
 const describe = (what: string, detail: string): string => detail === "" ? what : `${what} (${detail})`
 
-const list = (keys: ReadonlyArray<Key>): string =>
-  keys.length <= 3 ? keys.join(", ") : `${keys.slice(0, 3).join(", ")} and ${keys.length - 3} more`
+const list = (keys: ReadonlyArray<Key>, others = 0): string => {
+  const shown = keys.slice(0, 3)
+  const more = keys.length - shown.length + others
+  return more === 0 ? shown.join(", ") : `${shown.join(", ")} and ${more} more`
+}

@@ -42,11 +42,10 @@ export const accounts = (afterwards: Array<number>) =>
       })
   }))
 
-/** One account, and a worker behind a network of its own. */
+/** One account, and a worker whose requests take a way of their own. */
 export interface Setting {
-  readonly wire: Wire
   readonly account: Processor.Recipient<Account>
-  /** One batch and its post-process effects, behind the wire: what became of it. */
+  /** One batch and its post-process effects: what became of it. */
   readonly work: Effect.Effect<string>
   /** The same by another worker, which nothing is wrong with, and whose deletes are done when it returns. */
   readonly workElsewhere: Effect.Effect<string>
@@ -65,17 +64,28 @@ export interface Seen {
 
 let accountsMade = 0
 
-/** An account with three events, 1 to 3, that change its state or keep it. */
+/** An account and a worker behind a network of its own; see {@link setUpBehind}. */
 export const setUp = (
   projectId: string,
   changes: boolean,
   options: ClientOptions = {}
-): Effect.Effect<Setting, never, Datastore.Datastore | Scope.Scope> =>
+): Effect.Effect<Setting & { readonly wire: Wire }, never, Datastore.Datastore | Scope.Scope> =>
+  Effect.gen(function*() {
+    const wire = yield* makeWire
+    return { ...(yield* setUpBehind(wire.host, projectId, changes, options)), wire }
+  })
+
+/** An account with three events, 1 to 3, that change its state or keep it; its worker connects to a host. */
+export const setUpBehind = (
+  host: string,
+  projectId: string,
+  changes: boolean,
+  options: ClientOptions = {}
+): Effect.Effect<Setting, never, Datastore.Datastore> =>
   Effect.gen(function*() {
     const account = Account.recipient(`a${accountsMade++}`)
     const afterwards: Array<number> = []
     yield* Effect.orDie(Eventbox.emitAll(Account, account, [1, 2, 3].map((n) => ({ n, changes }))))
-    const wire = yield* makeWire
     const process = Effect.gen(function*() {
       const { postProcess } = yield* Eventbox.processBatch(Account, account)
       for (const effect of postProcess) yield* effect
@@ -101,9 +111,8 @@ export const setUp = (
     const workWith = (settings: ClientOptions) =>
       Effect.orDie(Effect.suspend(() => Effect.provide(process, client(projectId, settings))))
     return {
-      wire,
       account,
-      work: workWith({ ...options, emulatorHost: wire.host }),
+      work: workWith({ ...options, emulatorHost: host }),
       workElsewhere: workWith({}),
       seen: Effect.orDie(seen),
       stored: Effect.orDie(storedIds(account.key))

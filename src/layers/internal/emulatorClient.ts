@@ -16,25 +16,25 @@ export const onEmulator = (client: Client): Client => {
   const state = { isKnown: false, isLegacy: false }
   const tried = (call: Client["call"]): Client["call"] => (method, request, timeoutMillis) =>
     Effect.suspend(() => {
-      if (state.isLegacy) return Effect.fail(legacy(false))
+      if (state.isLegacy) return Effect.fail(legacy("unsent"))
       const answer = Effect.mapError(call(method, request, timeoutMillis), explain)
       return state.isKnown ? answer : Effect.flatMap(answer, (response) => {
         if (method !== "lookup" && method !== "runQuery") return Effect.succeed(response)
         state.isLegacy = !hasReadTime(method, response)
         state.isKnown = true
-        return state.isLegacy ? Effect.fail(legacy(true)) : Effect.succeed(response)
+        return state.isLegacy ? Effect.fail(legacy("answered")) : Effect.succeed(response)
       })
     })
   return { projectId: client.projectId, call: tried(client.call), callToEnd: tried(client.callToEnd) }
 }
 
-const legacy = (sent: boolean): RpcFailure => ({
+const legacy = (fate: RpcFailure["fate"]): RpcFailure => ({
   code: Code.failedPrecondition,
   detail: "this is the older Datastore emulator (`gcloud beta emulators datastore`), whose commits differ from the " +
     "service's; start the Firestore emulator in Datastore mode, `gcloud emulators firestore start " +
     "--database-mode=datastore-mode`, or let `effect-eventbox/layers/Emulator` start it",
   cause: undefined,
-  sent
+  fate
 })
 
 const hasReadTime = (method: Method, response: Uint8Array): boolean => {

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type DatastoreError, FailedPrecondition } from "../../EventboxError.ts"
 import { messageOf } from "../../internal/foreign.ts"
-import { Code, makeError, type RpcFailure } from "./googleErrors.ts"
+import { Code, makeError, type RpcFailure, toFailure, unsent } from "./googleErrors.ts"
 import {
   type AuthLibrary,
   checkLogin,
@@ -19,6 +19,7 @@ import {
   type LoginSettings,
   makeLogin
 } from "./googleLogin.ts"
+import { type AuthClient, markTokenFailures, tokenFailure } from "./googleToken.ts"
 import { plainWords } from "./secrets.ts"
 
 /** Names of the RPCs, as the stub and as `datastore.proto` spell them. */
@@ -51,7 +52,10 @@ export interface Client {
   readonly projectId: string
   /** Sends a request once; an interrupted call is cancelled at once. */
   readonly call: (method: Method, request: Uint8Array, timeoutMillis: number) => Effect.Effect<Uint8Array, RpcFailure>
-  /** Sends a request once; interruption waits for the result. */
+  /**
+   * Sends a request once, when there is a connection and a token for it: what is missing of these fails as `unsent`.
+   * From then on interruption waits for the result.
+   */
   readonly callToEnd: (
     method: Method,
     request: Uint8Array,
@@ -65,6 +69,7 @@ type StubMethod = ((request: Request, metadata: unknown, options: unknown, callb
   readonly path: string
 }
 type Stub = { [Name in Method]: StubMethod } & {
+  readonly getChannel: () => Channel
   readonly makeUnaryRequest: (
     path: string,
     serialize: (request: Request) => Uint8Array,
@@ -75,8 +80,14 @@ type Stub = { [Name in Method]: StubMethod } & {
     callback: Callback
   ) => unknown
 }
-interface AuthClient {
-  readonly getRequestHeaders: (url: string) => Promise<unknown>
+interface Channel {
+  readonly getTarget: () => string
+  readonly getConnectivityState: (tryToConnect: boolean) => number
+  readonly watchConnectivityState: (
+    state: number,
+    deadlineMillis: number,
+    callback: (tooLate?: unknown) => void
+  ) => void
 }
 type GeneratedClient =
   & {
@@ -131,7 +142,10 @@ export const connect = (settings: ClientSettings): Effect.Effect<Client, Datasto
       })
     )
     passBytes(stub, settings.onRpc)
-    return makeClient(client, projectId, settings, state)
+    const auth = onEmulator ? undefined : yield* attempt(() => client.auth.getClient())
+    if (auth !== undefined) markTokenFailures(auth)
+    const ready = makeReady(stub.getChannel(), auth)
+    return makeClient({ client, projectId, settings, state, ready })
   })
 
 const load: Effect.Effect<ClientConstructor, DatastoreError> = Effect.tryPromise({
@@ -248,12 +262,13 @@ const passBytes = (stub: Stub, onRpc: ((method: string) => void) | undefined): v
 const bytesOf = (request: Request): Uint8Array => request.bytes
 const same = (response: Uint8Array): Uint8Array => response
 
-const makeClient = (
-  client: GeneratedClient,
-  projectId: string,
-  settings: ClientSettings,
-  state: { readonly closed: boolean }
-): Client => {
+const makeClient = ({ client, projectId, ready, settings, state }: {
+  readonly client: GeneratedClient
+  readonly projectId: string
+  readonly settings: ClientSettings
+  readonly state: { readonly closed: boolean }
+  readonly ready: Ready
+}): Client => {
   const send = (
     method: Method,
     bytes: Uint8Array,
@@ -269,38 +284,83 @@ const makeClient = (
       resume(response !== undefined && response !== null ? Effect.succeed(response) : Effect.fail(toFailure(error)))
     })
   }
+  const sendToEnd = (method: Method, request: Uint8Array, timeoutMillis: number) =>
+    Effect.uninterruptible(
+      Effect.callback<Uint8Array, RpcFailure>((resume) => send(method, request, timeoutMillis, undefined, resume))
+    )
   return {
     projectId,
     call: (method, request, timeoutMillis) =>
       Effect.callback((resume, signal) => send(method, request, timeoutMillis, signal, resume)),
     callToEnd: (method, request, timeoutMillis) =>
-      Effect.uninterruptible(
-        Effect.callback((resume) => send(method, request, timeoutMillis, undefined, resume))
+      Effect.suspend(() =>
+        state.closed || ready.isSo()
+          ? sendToEnd(method, request, timeoutMillis)
+          : Effect.flatMap(ready.wait(timeoutMillis), (leftMillis) => sendToEnd(method, request, leftMillis))
       )
   }
 }
 
 const refuse = (request: Uint8Array, maxBytes: number, closed: boolean): RpcFailure | undefined => {
-  const failure = { cause: undefined, sent: false }
-  if (closed) return { ...failure, code: undefined, detail: "the layer is closed" }
+  if (closed) return unsent(undefined, "the layer is closed")
   if (request.length <= maxBytes) return undefined
   const detail = `a request has at most ${maxBytes} bytes, this one has ${request.length}; send less at once`
-  return { ...failure, code: Code.invalidArgument, detail }
+  return unsent(Code.invalidArgument, detail)
 }
 
-const toFailure = (error: unknown): RpcFailure => {
-  const code = typeof error === "object" && error !== null && "code" in error ? error.code : undefined
-  const detail = typeof error === "object" && error !== null && "details" in error && typeof error.details === "string"
-    ? error.details
-    : messageOf(error)
-  const failure = { code: typeof code === "number" ? code : undefined, detail, cause: error, sent: true }
-  const login = /^Getting metadata from plugin failed with error: (.*)/s.exec(detail)?.[1]
-  // What the login flow throws may quote a key or the answer of a token server; its cause has the same text.
-  return login === undefined
-    ? failure
-    : {
-      ...failure,
-      detail: `no token could be had: ${plainWords(login) ?? "no reason given in words"}`,
-      cause: undefined
-    }
+// ---------------------------------------------------------------------------------------------------------------------
+// Before a commit is sent
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Whether a request can leave at once. gRPC takes a call at any time and lets it wait for a connection and a token; when
+ * it then gives up, nobody can tell whether the request was sent. So a commit is handed over when it has both.
+ */
+interface Ready {
+  readonly isSo: () => boolean
+  /** Waits for it; the result is what is left of the time. */
+  readonly wait: (timeoutMillis: number) => Effect.Effect<number, RpcFailure>
 }
+
+const makeReady = (channel: Channel, auth: AuthClient | undefined): Ready => {
+  const address = channel.getTarget().replace(/^[a-z]+:\/*/, "")
+  const wait = (timeoutMillis: number) =>
+    Effect.callback<number, RpcFailure>((resume) => {
+      // gRPC's own deadlines are of this clock too.
+      const endMillis = Date.now() + timeoutMillis
+      const fail = (why: string) =>
+        resume(Effect.fail(unsent(Code.unavailable, `${why}, so nothing was sent to ${address}`)))
+      const done = () => resume(Effect.succeed(Math.max(1, endMillis - Date.now())))
+      const goOn = (tooLate?: unknown) => {
+        const state = connectivity(channel)
+        if (state === Connectivity.ready) return auth === undefined ? done() : login(auth)
+        if (state === Connectivity.failed || state === Connectivity.closed) return fail("there is no connection")
+        if (tooLate !== undefined) return fail("there was no connection in time")
+        channel.watchConnectivityState(state, endMillis, goOn)
+      }
+      const login = (client: AuthClient) => {
+        const timer = setTimeout(() => fail("there was no token in time"), endMillis - Date.now())
+        void tokenFailure(client, tokenUrl).then((failure) => {
+          clearTimeout(timer)
+          if (failure === undefined) done()
+          else resume(Effect.fail(failure))
+        })
+      }
+      goOn()
+    })
+  return { isSo: () => auth === undefined && connectivity(channel) === Connectivity.ready, wait }
+}
+
+/** The state of a channel, which connects if it has not begun to. */
+const connectivity = (channel: Channel): number => {
+  const state = channel.getConnectivityState(false)
+  if (state !== Connectivity.idle) return state
+  channel.getConnectivityState(true)
+  return channel.getConnectivityState(false)
+}
+
+/** The states as gRPC numbers them; `failed` is one between two attempts, in which it refuses calls as well. */
+const Connectivity = { idle: 0, ready: 2, failed: 3, closed: 4 } as const
+
+/** What a token is for. */
+const tokenUrl = "https://datastore.googleapis.com/"

@@ -8,6 +8,7 @@ import { readFile } from "node:fs/promises"
 import { type DatastoreError, FailedPrecondition, Unauthenticated, Unavailable } from "../../EventboxError.ts"
 import { messageOf } from "../../internal/foreign.ts"
 import { makeError } from "./googleErrors.ts"
+import { isTokenServerDown } from "./googleToken.ts"
 import { isPath, plainWords } from "./secrets.ts"
 
 /** The login of a service account. */
@@ -204,14 +205,10 @@ const reasonOf = (cause: unknown): Unauthenticated | Unavailable => {
   const code = codeOf(cause)
   const message = plainWords(messageOf(cause)) ?? "the credentials cannot be used"
   const text = code === undefined || message.includes(code) ? message : `${plainWords(code) ?? "a code"}: ${message}`
-  if (code !== undefined && networkCodes.has(code)) {
-    return new Unavailable({ detail: `the token server cannot be reached: ${text}` })
-  }
+  if (isTokenServerDown(cause)) return new Unavailable({ detail: `there is no token to be had: ${text}` })
   return new Unauthenticated({
     detail:
       `${text}; log in with \`gcloud auth application-default login\`, or name a key file in \`keyFilename\` or ` +
       "GOOGLE_APPLICATION_CREDENTIALS, or set DATASTORE_EMULATOR_HOST"
   })
 }
-
-const networkCodes = new Set(["ENOTFOUND", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EAI_AGAIN", "EHOSTUNREACH"])
