@@ -116,11 +116,12 @@ export const makeEntityProcessor = <S, V extends number>(options: Options<S, V>)
   /** What is stored as this schema writes it, anew from its text: parts of a decoded state may be parts of the JSON. */
   const known = (text: string, key: Key): Effect.Effect<Encoded> =>
     Effect.flatMap(Effect.orDie(codec.decode(parse(text)!)), (state) => encode(state, key))
+  const needsMerge = ({ json }: Stored, next: Encoded): boolean =>
+    excess === "preserve" && json !== undefined && mayHaveExcess(json, next.json)
   const merge = Effect.fnUntraced(function*(stored: Stored, next: Encoded, key: Key): Effect.fn.Return<string> {
-    const { json, text } = stored
-    if (excess === "drop" || json === undefined || !mayHaveExcess(json, next.json)) return next.text
-    const before = yield* known(text!, key)
-    return JSON.stringify(withExcess(parse(text!)!, before.json, next.json))
+    if (!needsMerge(stored, next)) return next.text
+    const before = yield* known(stored.text!, key)
+    return JSON.stringify(withExcess(parse(stored.text!)!, before.json, next.json))
   })
   const compare = Effect.fnUntraced(function*(
     stored: Stored,
@@ -154,8 +155,10 @@ export const makeEntityProcessor = <S, V extends number>(options: Options<S, V>)
       const isSame = Object.is(before, state)
       if (isSame && !touched && (typeof state !== "object" || state === null)) return Effect.undefined
       return flatMapAtOnce(encode(state, key), (next) => {
-        if (touched) return merge(stored!, next, key)
-        return next.text === stored!.text ? Effect.undefined : compare(stored!, next, key, isSame)
+        if (!touched && next.text === stored!.text) return Effect.undefined
+        // Another state, as mostly.
+        if (!isSame && !needsMerge(stored!, next)) return Effect.succeed(next.text)
+        return touched ? merge(stored!, next, key) : compare(stored!, next, key, isSame)
       })
     },
     saveText,
