@@ -183,9 +183,9 @@ export const query = (request: Query): Effect.Effect<QueryResult, DatastoreError
  * below 10 MiB in all (4 MiB on the emulator). Cost: 1 write per entity.
  *
  * Fails with `DatastoreError`: `InvalidArgument` names the property or limit that is wrong, before anything is sent;
- * `TooLarge` when they are more than one commit takes; `OutcomeUnknown` means that the writes may have landed. A commit
- * that Datastore aborts is sent again, five times in all with jittered pauses; then it is `Unavailable`, and nothing was
- * written.
+ * `TooLarge` when they are more than one commit takes; `OutcomeUnknown` means that the writes may have landed. A
+ * commit that Datastore aborts is sent again, five times in all with jittered pauses; then it is `Unavailable`, and
+ * nothing was written.
  *
  * @category writing
  * @since 0.1.0
