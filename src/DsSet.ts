@@ -26,7 +26,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
-import { Datastore, forEachChunk, put, sameSnapshot, sendBlind } from "./Datastore.ts"
+import { Datastore, put, sameSnapshot, sendBlind } from "./Datastore.ts"
 import * as Entity from "./Entity.ts"
 import {
   ContentionError,
@@ -37,13 +37,13 @@ import {
   ResourceExhausted
 } from "./EventboxError.ts"
 import { Ids } from "./Ids.ts"
-import { deleteUnchanged } from "./internal/deletions.ts"
+import { deleteBlind, deleteUnchanged } from "./internal/deletions.ts"
 import { isBytes } from "./internal/foreign.ts"
 import { collect, readPage, type Room, storedBytes, versionsOf, visibleAmong } from "./internal/listing.ts"
 import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
 import { type Change, MaxHeadBytes, nextHead } from "./internal/nextHead.ts"
 import { makeWitness } from "./internal/outcome.ts"
-import { maxPartItems, type Part, splitBySize } from "./internal/parts.ts"
+import { type Part, splitBySize } from "./internal/parts.ts"
 import { forgetPage, recall, remember, rememberPage } from "./internal/setMemory.ts"
 import { inSpan } from "./internal/span.ts"
 import {
@@ -555,7 +555,7 @@ export const cleanupGarbage = (...garbage: ReadonlyArray<Garbage>): Effect.Effec
  * **Details**
  *
  * A concurrent pop may still consume them, or lose its race: it expects its items as they were listed. Cost: 1 delete
- * per id, 500 per RPC.
+ * per id, 500 per RPC, or fewer of large items.
  *
  * Fails with `DatastoreError`: run it again. Dies inside a transaction. Source: luci-go
  * `cv/internal/common/eventbox/dsset`, `Set.Delete`.
@@ -575,11 +575,7 @@ export const remove = (
     }
     const datastore = yield* Datastore
     const keys = Array.from(new Set(ids), (id) => itemKey(set.parent, id))
-    yield* forEachChunk(
-      keys,
-      maxPartItems,
-      (chunk) => sendBlind(datastore, chunk.map((key) => ({ _tag: "Delete", key })), "DsSet.remove")
-    )
+    yield* deleteBlind(datastore, keys, "DsSet.remove")
   })
 
 /**

@@ -4,6 +4,7 @@ import type { Backend } from "../src/Backend.ts"
 import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
 import * as Entity from "../src/Entity.ts"
+import { CommitTooLarge, DatastoreError } from "../src/EventboxError.ts"
 import * as Key from "../src/Key.ts"
 import * as InMemory from "../src/layers/InMemory.ts"
 import { list, pop, set, shown } from "./utils/boxSet.ts"
@@ -141,6 +142,42 @@ describe("the stored bytes of what is popped", () => {
 
       assert.lengthOf(shown(yield* list()).items, 9)
     }).pipe(Effect.provide(storeOf(mebibyte))))
+})
+
+describe("ids to be removed, whose stored size nobody knows", () => {
+  it.effect("are removed by as many commits as the database makes of them", () =>
+    Effect.gen(function*() {
+      const { backend } = yield* InMemory.makeStore
+      const landed: Array<number> = []
+      // Counts what a commit deletes, as Datastore does.
+      const counting: Backend = {
+        ...backend,
+        commit: (request) =>
+          Effect.gen(function*() {
+            const deleted = request.mutations.flatMap((one) => one._tag === "Delete" ? [one.key] : [])
+            const stored = yield* backend.lookup(deleted)
+            const bytes = stored.reduce(
+              (sum, { entity }) => sum + (entity._tag === "None" ? 0 : Entity.sizeBytes(entity.value)),
+              0
+            )
+            if (bytes > mebibyte) {
+              return yield* new DatastoreError({
+                operation: "commit",
+                reason: new CommitTooLarge({ detail: "too big" })
+              })
+            }
+            if (deleted.length > 0) landed.push(deleted.length)
+            yield* backend.commit(request)
+          })
+      }
+      yield* Effect.gen(function*() {
+        yield* addBig(numbered(10), 300_000)
+        yield* DsSet.remove(set, numbered(10))
+
+        assert.deepStrictEqual(shown(yield* list()).items, [])
+        assert.deepStrictEqual(landed, [2, 3, 2, 3])
+      }).pipe(Effect.provide(Datastore.layer(Effect.succeed(counting))))
+    }))
 })
 
 describe("garbage", () => {

@@ -141,6 +141,12 @@ describe("the position of a set", () => {
       ]])
       assert.strictEqual(yield* items, "cd")
       assert.deepStrictEqual(yield* own, ["ab", false, true], "the next sweep")
+      yield* DsSet.remove(set, ["e"])
+      assert.deepStrictEqual(yield* Effect.replicateEffect(own, 3), [["cd", false, true], ["", true, true], [
+        "ab",
+        false,
+        true
+      ]])
     }).pipe(Effect.provide(InMemory.layer)))
 
   it.effect("is neither used nor moved by a listing of a range", () =>

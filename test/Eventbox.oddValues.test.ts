@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Option, Schema } from "effect"
+import { Array as Arr, Effect, Exit, Option, Schema } from "effect"
 import * as Datastore from "../src/Datastore.ts"
 import * as Entity from "../src/Entity.ts"
 import * as Eventbox from "../src/Eventbox.ts"
@@ -17,7 +17,7 @@ const makeBox = <A>(event: Schema.Codec<A, any>, codec?: Processor.PayloadCodec<
   }))
   return {
     emit: (value: unknown, options?: { readonly id?: any }) => Eventbox.emit(Box, recipient, value as never, options),
-    list: Effect.map(Eventbox.list(Box, recipient), (events) => events.map(({ value }) => value)),
+    list: Effect.map(Eventbox.list(Box, recipient), (events) => Arr.getSuccesses(events).map(({ value }) => value)),
     batch: Eventbox.processBatch(Box, recipient).pipe(Effect.provide(layer))
   }
 }

@@ -59,6 +59,7 @@ export type Manner = "turns" | "fight"
 type Failure =
   | EventboxError.ContentionError
   | EventboxError.EventDecodeError
+  | EventboxError.MailboxOwned
   | EventboxError.StoreError
   | Eventbox.EventFailed<never>
 

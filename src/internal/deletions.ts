@@ -1,5 +1,5 @@
 /**
- * Deletes of entities that were read before: each only if it is still what was read, in chunks, with retries.
+ * Deletes in chunks: of entities that were read before, each only if it is still what was read, and of any others.
  *
  * An id may be reused once its tombstone has expired, and a paused worker may wake up late: an unconditional delete
  * would then remove an event that nobody consumed.
@@ -8,11 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type { Snapshot } from "../Backend.ts"
-import { type Datastore, sameSnapshot, sendCommit } from "../Datastore.ts"
+import { type Datastore, forEachChunk, sameSnapshot, sendBlind, sendCommit } from "../Datastore.ts"
 import { sizeBytes } from "../Entity.ts"
 import type { DatastoreError } from "../EventboxError.ts"
-import { sizeBytes as keyBytes } from "../Key.ts"
-import { type Part, splitBySize } from "./parts.ts"
+import { type Key, sizeBytes as keyBytes } from "../Key.ts"
+import { maxPartItems, type Part, splitBySize } from "./parts.ts"
 
 const maxAttempts = 5
 
@@ -73,6 +73,24 @@ const retryUnchanged = (
       ? Effect.void
       : deleteChunk(datastore, unchanged, attempt + 1)
   })
+
+/**
+ * Deletes whatever these keys name. What is stored counts against the limit of a commit, and here nobody has read it: a
+ * commit that the database finds too large is halved.
+ */
+export const deleteBlind = (
+  datastore: Datastore["Service"],
+  keys: ReadonlyArray<Key>,
+  operation: string
+): Effect.Effect<void, DatastoreError> => {
+  const deleteAll = (chunk: ReadonlyArray<Key>): Effect.Effect<void, DatastoreError> =>
+    Effect.catch(sendBlind(datastore, chunk.map((key) => ({ _tag: "Delete", key })), operation), (error) => {
+      if (error.reason._tag !== "TooLarge" || chunk.length === 1) return Effect.fail(error)
+      const middle = chunk.length >> 1
+      return Effect.andThen(deleteAll(chunk.slice(0, middle)), deleteAll(chunk.slice(middle)))
+    })
+  return forEachChunk(keys, maxPartItems, deleteAll)
+}
 
 /** A jittered pause that closing the layer cuts short. */
 const pause = (datastore: Datastore["Service"], attempt: number): Effect.Effect<void> =>

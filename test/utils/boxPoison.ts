@@ -114,6 +114,6 @@ export const consumed = Effect.gen(function*() {
 
 /** Ids of what waits. */
 export const waiting = Effect.map(
-  DsSet.list(DsSet.make({ parent: box.key }), { maxItems: 10_000, cursor: { after: undefined } }),
+  DsSet.list(DsSet.make({ parent: box.key }), { maxItems: 10_000, range: { after: undefined, upTo: undefined } }),
   ({ items }) => items.map(({ id }) => id)
 )
