@@ -39,7 +39,7 @@ import {
 import { Ids } from "./Ids.ts"
 import { deleteBlind, deleteUnchanged } from "./internal/deletions.ts"
 import { isBytes } from "./internal/foreign.ts"
-import { collect, readPage, type Room, storedBytes, versionsOf, visibleAmong } from "./internal/listing.ts"
+import { collect, decodeHead, readPage, type Room, storedBytes, versionsOf } from "./internal/listing.ts"
 import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
 import { type Change, MaxHeadBytes, nextHead } from "./internal/nextHead.ts"
 import { makeWitness } from "./internal/outcome.ts"
@@ -56,8 +56,7 @@ import {
   type NewItem,
   newItem,
   pageEntity,
-  pageKey,
-  readHead
+  pageKey
 } from "./internal/stored.ts"
 import { advance, begin, type Cursor, type Sweep } from "./internal/sweep.ts"
 import * as Tombstones from "./internal/tombstones.ts"
@@ -478,59 +477,6 @@ const moveSweep = (
 }
 
 /**
- * Some items of a listing once more, beside the head as it is now: for a part of a batch that failed as a whole.
- *
- * **Details**
- *
- * The items are those that the listing saw, and a pop expects each of them so (P2). What the head hides by now is left
- * out: the listing may have read it before the items (P3). With `verify` the items are looked up, and what has changed
- * is left out. Covers nothing, so that a pop of it erases no tombstone (E4). Cost: one lookup, of 1 read and with
- * `verify` 1 per item, and 1 for each page that may hide one of them and is not known to the process.
- *
- * Fails with `ContentionError` when the pages change meanwhile.
- *
- * @internal
- */
-export const relist = Effect.fnUntraced(function*(
-  listing: Listing,
-  ids: ReadonlyArray<string>,
-  verify: boolean
-): Effect.fn.Return<Listing, ContentionError | DatastoreError, Datastore> {
-  const { parent } = listing.set
-  const key = headKey(parent)
-  const datastore = yield* Datastore
-  const looked = yield* datastore.lookup([key, ...verify ? ids.map((id) => itemKey(parent, id)) : []])
-  const [head, ...now] = looked.flatMap(({ snapshots }) => snapshots)
-  const kept = new Map<string, Snapshot>()
-  for (const [index, id] of ids.entries()) {
-    const snapshot = listing.snapshots.get(id)!
-    if (!verify || sameSnapshot(snapshot, now[index]!)) kept.set(id, snapshot)
-  }
-  const tombstones = yield* decodeHead(head!)
-  const delayMillis = yield* tombstonesDelayMillis
-  const items = listing.items.filter(({ id }) => kept.has(id))
-  const visible = yield* Effect.catchTag(
-    visibleAmong({ datastore, parent, delayMillis, tombstones }, items),
-    "PagesChanged",
-    () => Effect.fail(new ContentionError({ reason: new EntityChanged({ keys: [key] }) }))
-  )
-  return {
-    ...listing,
-    items: visible,
-    snapshots: new Map(visible.map(({ id }) => [id, kept.get(id)!])),
-    garbage: { set: listing.set, ids: [], snapshots: [] },
-    head: head!,
-    tombstones,
-    // The items were read before the head, so the pop must expect their versions.
-    isPatient: false,
-    present: [],
-    covered: [],
-    gone: new Set(),
-    rewind: () => {}
-  }
-})
-
-/**
  * Deletes garbage of listings; what fails stays and is garbage again for the next listing.
  *
  * **Details**
@@ -798,15 +744,6 @@ const refuseEmitted = (key: Key): Effect.Effect<never> =>
         "Add another id, or leave the item where it is."
     )
   )
-
-const decodeHead = (snapshot: Snapshot): Effect.Effect<Head, DatastoreError> => {
-  const head = readHead(snapshot)
-  if (head !== undefined) return Effect.succeed(head)
-  const detail = "the tombstones do not decode: written by a newer version of the library, or by something else"
-  return Effect.fail(
-    new DatastoreError({ operation: "DsSet.list", keys: [snapshot.key], reason: new Internal({ detail }) })
-  )
-}
 
 const damagedPage = ({ key }: PagesChanged): DatastoreError => {
   const detail = "a page of tombstones is not what the head says, five times in a row: it was deleted or changed by " +

@@ -5,6 +5,7 @@ import * as DsSet from "../src/DsSet.ts"
 import * as Entity from "../src/Entity.ts"
 import * as Eventbox from "../src/Eventbox.ts"
 import { DatastoreError, PermissionDenied } from "../src/EventboxError.ts"
+import { relist } from "../src/internal/relist.ts"
 import * as Key from "../src/Key.ts"
 import * as Processor from "../src/Processor.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
@@ -780,8 +781,8 @@ describe("the listing of a half", () => {
       yield* DsSet.remove(set, [ids[1]!])
       yield* Eventbox.emit(Poisoned, box, "good again", { id: ids[3]! })
 
-      const all = yield* DsSet.relist(listing, ids.slice(1), false)
-      const left = yield* DsSet.relist(listing, ids.slice(1), true)
+      const all = yield* relist(listing, ids.slice(1), false)
+      const left = yield* relist(listing, ids.slice(1), true)
 
       assert.deepStrictEqual(all.items.map(({ id }) => id), ids.slice(1))
       assert.deepStrictEqual(left.items.map(({ id }) => id), [ids[2]!, ids[4]!])

@@ -41,6 +41,7 @@ import { misuse } from "./decision.ts"
 import { deleteUnchanged } from "./deletions.ts"
 import { linkTraces } from "./emission.ts"
 import { carryText, type Loaded as LoadedState } from "./entityProcessor.ts"
+import { relist } from "./relist.ts"
 import { dropNoops, saveChanged } from "./saving.ts"
 import { inSpan } from "./span.ts"
 import type { Cursor } from "./sweep.ts"
@@ -221,7 +222,7 @@ const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   const [listing, exit] = yield* Effect.all([
     part === undefined
       ? listForBatch(box, set, recipient, { maxItems: maxEvents, maxBytes, cursor })
-      : DsSet.relist(part.listing, part.ids, part.verify),
+      : relist(part.listing, part.ids, part.verify),
     // Another box's state may well not load: whose mailbox it is says more.
     Effect.exit(load(processor, recipient))
   ], { concurrency: "unbounded" })

@@ -4,12 +4,12 @@
 import * as Effect from "effect/Effect"
 import type { QueryResult, Snapshot, Version } from "../Backend.ts"
 import type { Datastore } from "../Datastore.ts"
-import type { DatastoreError } from "../EventboxError.ts"
+import { DatastoreError, Internal } from "../EventboxError.ts"
 import { type Key, sizeBytes as keyBytes, utf8Bytes } from "../Key.ts"
 import { gonePages, loadPages, type PagesChanged } from "./livePages.ts"
 import { probe } from "./pages.ts"
 import { expectedItemBytes, noteItemBytes } from "./setMemory.ts"
-import { type Head, itemKey, itemKind, itemsEnd, itemsStart, readItem, type StoredItem } from "./stored.ts"
+import { type Head, itemKey, itemKind, itemsEnd, itemsStart, readHead, readItem, type StoredItem } from "./stored.ts"
 import { newestOf, type Pop, type Range } from "./tombstones.ts"
 
 /** The items after an id. */
@@ -238,4 +238,14 @@ const cover = (covered: Array<Range>, { range, reachedEnd, result }: Page): void
   const before = covered[covered.length - 1]
   if (before === undefined || before.upTo !== after || after === undefined) covered.push({ after, upTo })
   else covered[covered.length - 1] = { after: before.after, upTo }
+}
+
+/** Reads a head; a failure when it does not decode. */
+export const decodeHead = (snapshot: Snapshot): Effect.Effect<Head, DatastoreError> => {
+  const head = readHead(snapshot)
+  if (head !== undefined) return Effect.succeed(head)
+  const detail = "the tombstones do not decode: written by a newer version of the library, or by something else"
+  return Effect.fail(
+    new DatastoreError({ operation: "DsSet.list", keys: [snapshot.key], reason: new Internal({ detail }) })
+  )
 }

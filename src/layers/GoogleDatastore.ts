@@ -65,8 +65,8 @@ export interface Options {
   /** How long a lookup or query may take in all, its retries included: up to 24 days. Default: 30 seconds. */
   readonly readDeadline?: Duration.Input | undefined
   /**
-   * How long the answer to a commit is awaited, up to 24 days; then its outcome is unknown. One millisecond more is given for each of
-   * its mutations: the emulator takes 0.3 ms for one. Default: 10 seconds.
+   * How long the answer to a commit is awaited, up to 24 days; then its outcome is unknown. One millisecond more is
+   * given for each of its mutations: the emulator takes 0.3 ms for one. Default: 10 seconds.
    */
   readonly commitDeadline?: Duration.Input | undefined
   /**

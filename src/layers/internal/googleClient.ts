@@ -313,8 +313,8 @@ const refuse = (request: Uint8Array, maxBytes: number, closed: boolean): RpcFail
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Whether a request can leave at once. gRPC takes a call at any time and lets it wait for a connection and a token; when
- * it then gives up, nobody can tell whether the request was sent. So a commit is handed over when it has both.
+ * Whether a request can leave at once. gRPC takes a call at any time and lets it wait for a connection and a token;
+ * when it then gives up, nobody can tell whether the request was sent. So a commit is handed over when it has both.
  */
 interface Ready {
   readonly isSo: () => boolean

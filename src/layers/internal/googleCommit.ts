@@ -12,8 +12,8 @@
  * *At a version*: `base_version` with the strategy FAIL, which makes the whole commit fail when the entity has another
  * one. Always FAIL: the default strategy applies the stale mutation on the emulator, and skips it silently in
  * production. *Changes nothing*: the update has no properties, and a mask that names one which the entity does not have
- * either; so nothing of what was only read is sent. Never an empty mask, which may mean all properties. *Cannot succeed*: nothing is sent; a lookup tells whether the expectation (contention) or existence is
- * what is wrong.
+ * either; so nothing of what was only read is sent. Never an empty mask, which may mean all properties. *Cannot
+ * succeed*: nothing is sent; a lookup tells whether the expectation (contention) or existence is what is wrong.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
