@@ -570,7 +570,9 @@ export class Ledger {
 
   /** Objects when a recipient, which has just been at work, still has tombstones from long ago. */
   forgot(number: number): void {
-    const oldest = this.recipient(number).tombstones.oldestMillis() ?? Infinity
+    const { tokens, tombstones } = this.recipient(number)
+    // A page that holds a token which is kept stays as a whole.
+    const oldest = tombstones.oldestMillis(new Set(tokens.slice(-keptTokens))) ?? Infinity
     const ageMillis = Math.floor(this.now() - oldest)
     // A page is deleted as a whole: what was young when it was written may go a delay later than what was old.
     if (ageMillis <= 2.5 * this.window.delayMillis + 2 * this.window.skewMillis) return

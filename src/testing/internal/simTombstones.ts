@@ -68,11 +68,12 @@ export class TombstonesOf {
     return { added: beyond(after, before), erased: this.withoutStored(beyond(before, after), before), damaged }
   }
 
-  /** When the oldest tombstone was made; nothing when there is none. A token that is kept without ids is none. */
-  oldestMillis(): number | undefined {
+  /** When the oldest tombstone was made that is not of one of these pops; nothing when there is none. */
+  oldestMillis(kept: ReadonlySet<string>): number | undefined {
     let oldest: number | undefined
-    for (const pops of this.stored.values()) {
-      for (const pop of pops) if (idBytes(pop) > 0) oldest = Math.min(oldest ?? pop.atMillis, pop.atMillis)
+    for (const pop of Array.from(this.stored.values()).flat()) {
+      if (idBytes(pop) === 0 || kept.has(tokenOf(pop))) continue
+      oldest = Math.min(oldest ?? pop.atMillis, pop.atMillis)
     }
     return oldest
   }
