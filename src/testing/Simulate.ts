@@ -28,9 +28,9 @@ import { formatRows } from "./internal/table.ts"
  *
  * **Details**
  *
- * Durations are of virtual time and cost nothing. `0` turns off what comes at a rate or in intervals. The promises hold
- * as long as the clocks of processes agree to a quarter of `tombstonesDelay`; beyond, only what does not depend on
- * clocks is checked.
+ * Durations are of virtual time and cost nothing. `0` turns off what comes at a rate or in intervals. What does not
+ * depend on clocks is checked however far they are off; that one emit is one event, where they agree to a quarter of
+ * `tombstonesDelay`; and that a repeated id stays hidden, where no clock can have taken its window for over.
  *
  * @category models
  * @since 0.1.0
@@ -169,14 +169,15 @@ export interface Report {
  *
  * | rule | means |
  * |---|---|
- * | `Lost` | an event was deleted that nobody had consumed, or an emit succeeded and stored nothing |
+ * | `Lost` | an event was deleted that nobody had consumed, or a value that nobody saw, or an emit stored nothing |
  * | `Doubled` | an event was consumed, a batch landed, or a post-process effect ran twice |
  * | `Repeated` | an event was consumed again, though its id was repeated within the window |
  * | `Invented` | an event that nobody emitted, or garbage that was consumed |
  * | `Outcome` | a caller was told something else about a commit than what happened |
  * | `Version` | a state that does not follow from the one before and its events |
  * | `Atomicity` | a part of a commit without the rest |
- * | `Erased` | a tombstone was erased before its time, or while its item was stored |
+ * | `Erased` | a tombstone was erased before its time, or while its item was stored, or a token that is still looked for |
+ * | `Window` | a tombstone with a time that is neither its worker's nor that of what it popped |
  * | `Limit` | an entity above its limit, or tombstones that pile up |
  * | `Unsettled` | events that are left long after the faults have stopped |
  * | `Stuck` | a process that never comes to rest |
@@ -198,6 +199,7 @@ export class SimulationFailure extends Schema.TaggedError<SimulationFailure>("ev
       "Version",
       "Atomicity",
       "Erased",
+      "Window",
       "Limit",
       "Unsettled",
       "Stuck",
@@ -256,7 +258,7 @@ export const run = (options: Options = {}): Effect.Effect<Report, SimulationFail
         worker: () => workload.worker(),
         settle: () => workload.settle(),
         emitted: () => ledger.counts.emitted,
-        landed: (request) => ledger.landed(request)
+        landed: (request, process) => ledger.landed(request, process)
       }
     }))
 

@@ -26,13 +26,29 @@ describe("Tombstones, as the checker of a simulation sees them", () => {
     const erased = tombstones.land([put(headKey, [makePop("one", 100, ["b"]), third])])
 
     assert.deepStrictEqual(added.map((changes) => changes.added), [
-      [{ atMillis: 100, ids: ["a", "b"] }],
-      [{ atMillis: 200, ids: ["c"] }]
+      [{ token: "one", atMillis: 100, ids: ["a", "b"], isWhole: true }],
+      [{ token: "two", atMillis: 200, ids: ["c"], isWhole: true }]
     ])
     assert.deepStrictEqual(added.map((changes) => changes.erased), [[], []])
-    assert.deepStrictEqual(erased.added, [{ atMillis: 300, ids: ["d"] }])
-    assert.deepStrictEqual(erased.erased, [{ atMillis: 100, ids: ["a"] }, { atMillis: 200, ids: ["c"] }])
-    assert.strictEqual(tombstones.oldestMillis(), 100)
+    assert.deepStrictEqual(erased.added, [{ token: "three", atMillis: 300, ids: ["d"], isWhole: true }])
+    assert.deepStrictEqual(erased.erased, [
+      { token: "one", atMillis: 100, ids: ["a"], isWhole: false },
+      { token: "two", atMillis: 200, ids: ["c"], isWhole: true }
+    ])
+    assert.strictEqual(tombstones.oldestMillis(new Set()), 100)
+  })
+
+  it("are none where only the token is kept", () => {
+    const tombstones = new TombstonesOf()
+    tombstones.land([put(headKey, [first, second])])
+
+    const emptied = tombstones.land([put(headKey, [makePop("one", 100, []), second])])
+    const oldest = [new Set<string>(), new Set(["two"])].map((kept) => tombstones.oldestMillis(kept))
+    const gone = tombstones.land([put(headKey, [second])])
+
+    assert.deepStrictEqual(emptied.erased, [{ token: "one", atMillis: 100, ids: ["a", "b"], isWhole: false }])
+    assert.deepStrictEqual(oldest, [200, undefined])
+    assert.deepStrictEqual(gone.erased, [{ token: "one", atMillis: 100, ids: [], isWhole: true }])
   })
 
   it("may move to pages, whole or in parts, and are not erased by that", () => {
@@ -49,8 +65,12 @@ describe("Tombstones, as the checker of a simulation sees them", () => {
       tombstones.land([{ _tag: "Delete", key: pageKey(2) }])
     ]
 
-    assert.deepStrictEqual(moved, { added: [{ atMillis: 300, ids: ["d"] }], erased: [], damaged: [] })
-    assert.deepStrictEqual(back.map(({ erased }) => erased), [[], [{ atMillis: 200, ids: ["c"] }]])
+    const added = [{ token: "three", atMillis: 300, ids: ["d"], isWhole: true }]
+    assert.deepStrictEqual(moved, { added, erased: [], damaged: [] })
+    assert.deepStrictEqual(back.map(({ erased }) => erased), [
+      [],
+      [{ token: "two", atMillis: 200, ids: ["c"], isWhole: true }]
+    ])
   })
 
   it("that do not decode are damaged", () => {

@@ -1,7 +1,8 @@
 import { Effect, Option } from "effect"
 import { type Backend, type CommitRequest, type Mutation, mutationKey } from "../../src/Backend.ts"
 import type * as Entity from "../../src/Entity.ts"
-import { decode, encode, type Pop, tokenOf } from "../../src/internal/tombstones.ts"
+import type { DatastoreError } from "../../src/EventboxError.ts"
+import { decode, encode, idsOf, makePop, type Pop, tokenOf } from "../../src/internal/tombstones.ts"
 import type * as Simulate from "../../src/testing/Simulate.ts"
 
 /*
@@ -48,6 +49,7 @@ const reusing: Simulate.Options = {
   repeats: 0.6
 }
 
+const isPage = (key: { readonly kind: string }) => key.kind === "dsset.TombstonesPage"
 const isHead = (key: { readonly kind: string }) => key.kind === "dsset.Tombstones"
 const isDeletion = ({ mutations }: CommitRequest) => mutations.every(({ _tag }) => _tag === "Delete")
 const isBatch = ({ mutations }: CommitRequest) =>
@@ -69,6 +71,16 @@ const withPops = (mutation: Mutation, change: (pops: ReadonlyArray<Pop>) => Read
   return { ...mutation, entity: { ...entity, properties } }
 }
 
+/** What a batch expects of its items, as if it had seen what is there by now. */
+const withItemsOfNow = (database: Backend, request: CommitRequest): Effect.Effect<CommitRequest, DatastoreError> => {
+  const items = request.expected.filter(({ key }) => isBatch(request) && key.kind === "dsset.Item")
+  if (items.length === 0) return Effect.succeed(request)
+  return Effect.map(database.lookup(items.map(({ key }) => key)), (now) => ({
+    ...request,
+    expected: [...request.expected.filter((one) => !items.includes(one)), ...now]
+  }))
+}
+
 /** Tombstones older than this are left out of every head that is written. */
 const erasing = (maxAgeMillis: number) =>
   changing((request) => ({
@@ -79,8 +91,8 @@ const erasing = (maxAgeMillis: number) =>
   }))
 
 /**
- * What LUCI's eventbox does: the tombstones are read again in the commit, and an id that has one is popped anyway. What
- * the commit meant to erase is older than the default delay.
+ * What LUCI's eventbox does: the tombstones are read again in the commit, an id that has one is popped anyway, and its
+ * item is deleted whether or not it is there. What the commit meant to erase is older than the default delay.
  */
 const poppingAnyway: Wrong["wrap"] = (database) => ({
   ...database,
@@ -94,10 +106,11 @@ const poppingAnyway: Wrong["wrap"] = (database) => ({
         const others = stored.filter((pop) => !known.has(tokenOf(pop)))
         return [...others.filter(({ atMillis }) => atMillis > pops.at(-1)!.atMillis - 10_000), ...pops]
       }
-      return database.commit({
-        mutations: request.mutations.map((mutation) => withPops(mutation, merged)),
-        expected: request.expected.filter(({ key }) => !isHead(key))
-      })
+      return Effect.flatMap(withItemsOfNow(database, request), ({ expected }) =>
+        database.commit({
+          mutations: request.mutations.map((mutation) => withPops(mutation, merged)),
+          expected: expected.filter(({ key }) => !isHead(key))
+        }))
     })
   }
 })
@@ -130,6 +143,30 @@ export const wrong: ReadonlyArray<Wrong> = [
     what: "drops the expectation of the head",
     rules: ["Doubled", "Erased"],
     wrap: expectingLess((kind) => kind === "dsset.Tombstones"),
+    maxEvents: 5
+  },
+  {
+    what: "drops the expectation of the items that a batch consumes",
+    rules: ["Atomicity", "Lost"],
+    wrap: expectingLess((kind) => kind === "dsset.Item"),
+    maxEvents: 5
+  },
+  {
+    what: "ignores the versions of the items that a batch consumes",
+    rules: ["Lost", "Doubled"],
+    options: { ...dense, repeats: 0.6 },
+    wrap: (database) => ({
+      ...database,
+      commit: (request) => Effect.flatMap(withItemsOfNow(database, request), database.commit)
+    })
+  },
+  {
+    what: "keeps the items that a batch consumes",
+    rules: ["Atomicity"],
+    wrap: changing((request) => ({
+      ...request,
+      mutations: request.mutations.filter((one) => !isBatch(request) || one._tag !== "Delete" || isPage(one.key))
+    })),
     maxEvents: 5
   },
   {
@@ -171,11 +208,31 @@ export const wrong: ReadonlyArray<Wrong> = [
     rules: ["Lost"],
     options: reusing,
     wrap: changing((request) => isDeletion(request) ? { ...request, expected: [] } : request),
-    maxEvents: 40
+    maxEvents: 100
+  },
+  {
+    what: "writes tombstones of the time before",
+    rules: ["Window"],
+    wrap: changing((request) => ({
+      ...request,
+      mutations: request.mutations.map((mutation) =>
+        withPops(mutation, (pops) => pops.map((pop) => makePop(tokenOf(pop), pop.atMillis - 1, idsOf(pop))))
+      )
+    })),
+    maxEvents: 5
+  },
+  {
+    what: "forgets the token of the last but one pop",
+    rules: ["Erased"],
+    wrap: changing((request) => ({
+      ...request,
+      mutations: request.mutations.map((mutation) => withPops(mutation, (pops) => pops.slice(-1)))
+    })),
+    maxEvents: 5
   },
   {
     what: "shows items younger than they are",
-    rules: ["Doubled", "Repeated"],
+    rules: ["Repeated", "Window"],
     options: { ...dense, repeats: 0.6 },
     wrap: (database) => ({
       ...database,

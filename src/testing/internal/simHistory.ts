@@ -27,8 +27,8 @@ export interface Job {
   readonly settle: () => Effect.Effect<unknown, unknown, any>
   /** Events that clients have emitted until now. */
   readonly emitted: () => number
-  /** Hears of every commit at the moment at which it lands. */
-  readonly landed: (request: CommitRequest) => void
+  /** Hears of every commit at the moment at which it lands, and who sent it. */
+  readonly landed: (request: CommitRequest, process: string) => void
 }
 
 /** What a history runs in. */
@@ -114,8 +114,11 @@ export class History {
       this.world,
       settings,
       wrap(this.watch(backend)),
-      (process, call, exit) =>
-        this.note(process.name, `hears of its ${call.operation}`, describeExit(undefined, exit), describeCall(call)),
+      (process, call, exit) => {
+        if (call.operation === "commit") this.ledger.faltered(process.name, call.request)
+        if (!this.isTraced) return
+        this.note(process.name, `hears of its ${call.operation}`, describeExit(undefined, exit), describeCall(call))
+      },
       (process) => {
         if (this.isEnding || settings.pauseEvery === 0 || !this.chance.happens(0.2)) return
         this.pause(process, settings.tombstonesDelay * this.chance.between(0.4, 2))
@@ -308,7 +311,10 @@ export class History {
       commit: (request) =>
         traced(
           { operation: "commit", request },
-          Effect.andThen(database.commit(request), Effect.sync(() => this.job.landed(request)))
+          Effect.andThen(
+            database.commit(request),
+            Effect.map(Sender, (sender) => this.job.landed(request, sender))
+          )
         ),
       limits: database.limits
     }

@@ -2,15 +2,15 @@
  * The checker of a simulated history. It knows what was emitted, and watches every commit as it lands; what the library
  * says about itself it only ever compares with these.
  *
- * Time in a process is off by `maxSkew` at most, so what the checker takes for certain leaves that much room: an item
- * that lands within the window must stay hidden, one whose emit began beyond it must be consumed, and between the two
- * either may happen, once.
+ * What is stored is consumed by the one batch that deletes it, what clocks say notwithstanding. Which ids are hidden, and
+ * for how long, `simMailbox.ts` says.
  */
 import { type CommitRequest, type Mutation, mutationKey } from "../../Backend.ts"
 import * as Entity from "../../Entity.ts"
 import type { Key } from "../../Key.ts"
+import { type Instance, Mailbox, type Window } from "./simMailbox.ts"
 import type { Fingerprint } from "./simRandom.ts"
-import { holdsTombstones, isPage, TombstonesOf } from "./simTombstones.ts"
+import { holdsTombstones, isPage, type Tombstones, TombstonesOf } from "./simTombstones.ts"
 
 /** Kinds that a history stores, save those of tombstones. */
 export const kinds = {
@@ -77,31 +77,13 @@ export interface Emission {
   readonly counter: number | undefined
 }
 
-/** One stored item, from one landing. */
-export interface Instance {
-  readonly emission: Emission
-  readonly id: string
-  readonly atMillis: number
-  readonly landedMillis: number
-  /** It must be consumed: its window is over for sure, or its id is new. */
-  isDue: boolean
-  /** Its window is open for sure: it must not be consumed. */
-  readonly isHidden: boolean
-}
-
-/** All that landed under one id of one recipient. */
-interface Mailbox {
-  /** What is in the store now. */
-  stored: Instance | undefined
-  /** What a worker may have seen and nobody consumed yet; replaced ones too. */
-  alive: Array<Instance>
-  /** The tombstone's time lies between these, worker's clock. */
-  popped: { readonly low: number; readonly high: number; readonly serials: Set<number> } | undefined
-}
-
 interface Recipient {
-  readonly mailboxes: Map<string, Mailbox>
+  readonly mailboxes: Map<string, Mailbox<Emission>>
   readonly tombstones: TombstonesOf
+  /** Tokens of all pops, in the order in which they landed. */
+  readonly tokens: Array<string>
+  /** Processes that were told that a batch of theirs has not landed. */
+  readonly losers: Set<string>
   state: BoxState
   eversion: number
   /** Raised by writers who know nothing of the box. */
@@ -113,6 +95,8 @@ interface Attempt {
   readonly recipient: number
   readonly call: number
   hasLanded: boolean
+  /** Pops of its recipient up to its own. */
+  pops: number
   isRefused: boolean
   postProcessed: number
 }
@@ -137,6 +121,7 @@ export interface Violation {
     | "Version"
     | "Atomicity"
     | "Erased"
+    | "Window"
     | "Limit"
     | "Unsettled"
     | "Stuck"
@@ -192,10 +177,9 @@ export class Ledger {
     largestTombstones: 0
   }
   violation: Violation | undefined
-  private readonly delayMillis: number
-  private readonly skewMillis: number
-  /** A token is looked for during half of the delay, by the clock of its worker, and erased by that of any other. */
-  private readonly areOutcomesKnown: boolean
+  private readonly window: Window
+  /** Whether clocks agree so far that nothing is taken for expired that another process still looks for. */
+  private readonly areClocksClose: boolean
   private readonly now: () => number
   private readonly fingerprint: Fingerprint
   private readonly recipients = new Map<number, Recipient>()
@@ -203,7 +187,7 @@ export class Ledger {
   private readonly attempts: Array<Attempt> = []
   private readonly counters = new Map<number, number>()
   /** Consumed instances, in the order in which their windows end. */
-  private readonly windows: Array<{ readonly endMillis: number; readonly instance: Instance }> = []
+  private readonly windows: Array<{ readonly endMillis: number; readonly instance: Instance<Emission> }> = []
   private firstWindow = 0
   private calls = 0
 
@@ -213,9 +197,8 @@ export class Ledger {
     readonly now: () => number
     readonly fingerprint: Fingerprint
   }) {
-    this.delayMillis = options.delayMillis
-    this.skewMillis = options.skewMillis
-    this.areOutcomesKnown = 4 * options.skewMillis < options.delayMillis
+    this.window = options
+    this.areClocksClose = 4 * options.skewMillis < options.delayMillis
     this.now = options.now
     this.fingerprint = options.fingerprint
   }
@@ -262,7 +245,7 @@ export class Ledger {
   /** The processor was asked to decide, in this call. */
   attempt(work: Work, recipient: number): number {
     const number = this.attempts.length
-    this.attempts.push({ recipient, call: work.number, hasLanded: false, isRefused: false, postProcessed: 0 })
+    this.attempts.push({ recipient, call: work.number, hasLanded: false, pops: 0, isRefused: false, postProcessed: 0 })
     work.attempts.push(number)
     this.counts.attempts++
     return number
@@ -282,16 +265,27 @@ export class Ledger {
     const lost: Array<number> = []
     for (const number of work.attempts) {
       const attempt = this.attempts[number]!
-      if (attempt.hasLanded && attempt.postProcessed === 0) lost.push(number)
-      if (!attempt.hasLanded && outcome !== "unknown" && this.areOutcomesKnown) {
+      if (attempt.hasLanded && attempt.postProcessed === 0 && this.isTokenKept(attempt)) lost.push(number)
+      if (!attempt.hasLanded && outcome !== "unknown") {
         attempt.isRefused = true
         this.counts.refused++
       }
     }
     if (outcome === "unknown") this.counts.unknown++
-    if (lost.length <= (outcome === "unknown" ? 1 : 0) || !this.areOutcomesKnown) return
+    if (lost.length <= (outcome === "unknown" ? 1 : 0)) return
     const detail = `batch ${lost[0]} landed, the call ended as a ${outcome}, and its post-process effect did not run`
     this.object("Outcome", detail, this.attempts[lost[0]!]!.recipient)
+  }
+
+  /** A process was told that its commit has not landed, or that nobody knows: the next batch may expect no items. */
+  faltered(process: string, { mutations }: CommitRequest): void {
+    const head = mutations.map(mutationKey).find(holdsTombstones)
+    if (head !== undefined) this.recipient(recipientOf(head)).losers.add(process)
+  }
+
+  /** A token is looked for until it may be erased: one of the newest is not, and others only once they are old. */
+  private isTokenKept({ pops, recipient }: Attempt): boolean {
+    return this.areClocksClose || this.recipient(recipient).tokens.length - pops < keptTokens
   }
 
   // What lands
@@ -310,48 +304,86 @@ export class Ledger {
     }
   }
 
-  /** A commit of the built-in workload has landed. */
-  landed(request: CommitRequest): void {
+  /** A commit of the built-in workload has landed, sent by a process. */
+  landed(request: CommitRequest, process: string): void {
     this.observed(request)
     const { mutations } = request
     const written = mutations.find((mutation) => mutationKey(mutation).kind === kinds.batch)
     const batch = written === undefined ? undefined : JSON.parse(textOf(written, "Batch")) as Batch
-    if (batch !== undefined) this.batchLanded(batch, mutations)
-    this.tombstonesLanded(batch, mutations.filter((mutation) => holdsTombstones(mutationKey(mutation))))
+    const consumed = batch === undefined ? [] : this.batchLanded(batch, request, process)
+    this.tombstonesLanded(batch, consumed, mutations.filter((mutation) => holdsTombstones(mutationKey(mutation))))
     for (const mutation of mutations) this.mutationLanded(mutation, mutations, batch)
   }
 
   /** Tombstones come with the batch that consumed their events, and go when nothing needs them any more. */
-  private tombstonesLanded(batch: Batch | undefined, mutations: ReadonlyArray<Mutation>): void {
+  private tombstonesLanded(
+    batch: Batch | undefined,
+    consumed: ReadonlyArray<Instance<Emission>>,
+    mutations: ReadonlyArray<Mutation>
+  ): void {
     const number = mutations.length > 0
       ? recipientOf(mutationKey(mutations[0]!))
       : batch === undefined
       ? undefined
       : this.attempts[batch.attempt]!.recipient
     if (number === undefined) return
-    const { mailboxes, tombstones } = this.recipient(number)
+    const { mailboxes, tokens, tombstones } = this.recipient(number)
     const { added, damaged, erased } = tombstones.land(mutations)
     for (const key of damaged) this.object("Died", `${key} does not decode`, number)
     const missing = new Set(batch?.ids)
-    for (const id of added.flatMap(({ ids }) => ids)) {
-      if (!missing.delete(id)) this.object("Atomicity", `the tombstone of ${id} landed without its batch`, number)
+    for (const { atMillis, ids, isWhole, token } of added) {
+      if (isWhole) tokens.push(token)
+      for (const id of ids) {
+        if (!missing.delete(id)) this.object("Atomicity", `the tombstone of ${id} landed without its batch`, number)
+        mailboxes.get(id)?.bury(atMillis)
+      }
+      if (batch !== undefined && ids.length > 0) this.checkTime(atMillis, batch, consumed, number)
     }
     for (const id of missing) this.object("Atomicity", `${id} was consumed without a tombstone`, number)
-    for (const { atMillis, ids } of erased) {
-      this.counts.erased += ids.length
-      const endMillis = atMillis + this.delayMillis
-      // The worker saw that it had expired, and then listed, by a clock that may be ahead.
-      const earlyMillis = Math.ceil(endMillis - this.now() - this.skewMillis)
-      if (earlyMillis > 0) {
-        const whose = ids.length === 0 ? "an empty pop" : ids.join(", ")
-        this.object("Erased", `the tombstone of ${whose} was erased ${earlyMillis} ms before its time`, number)
-      }
-      for (const id of ids) {
-        const stored = mailboxes.get(id)?.stored
-        // What was stored before that, the listing must have seen.
-        if (stored === undefined || stored.landedMillis >= endMillis - this.skewMillis) continue
-        this.object("Erased", `the tombstone of ${id} was erased while ${id} was stored`, number)
-      }
+    if (batch !== undefined) this.attempts[batch.attempt]!.pops = tokens.length
+    for (const one of erased) this.erased(one, number)
+  }
+
+  /** The time of a tombstone is that of its worker, or of the newest emit, which counts for one delay at most. */
+  private checkTime(
+    atMillis: number,
+    batch: Batch,
+    consumed: ReadonlyArray<Instance<Emission>>,
+    number: number
+  ): void {
+    const { delayMillis, skewMillis } = this.window
+    const newest = consumed.reduce((most, one) => Math.max(most, one.atMillis), 0)
+    const latest = Math.max(batch.atMillis, this.now() + skewMillis)
+    const [low, high] = [batch.atMillis, latest].map((clock) => Math.min(Math.max(clock, newest), clock + delayMillis))
+    if (atMillis >= low! && atMillis <= high!) {
+      for (const instance of consumed) this.windows.push({ endMillis: atMillis + delayMillis, instance })
+      return
+    }
+    const detail = `the tombstones of batch ${batch.attempt} have time ${atMillis}, which is not in ${low} to ${high}`
+    this.object("Window", detail, number)
+  }
+
+  private erased({ atMillis, ids, isWhole, token }: Tombstones, number: number): void {
+    const { mailboxes, tokens } = this.recipient(number)
+    const { delayMillis, skewMillis } = this.window
+    this.counts.erased += ids.length
+    const endMillis = atMillis + delayMillis
+    // The worker saw that it had expired, and then listed, by a clock that may be ahead.
+    const earlyMillis = Math.ceil(endMillis - this.now() - skewMillis)
+    if (earlyMillis > 0) {
+      const whose = ids.length === 0 ? "an empty pop" : ids.join(", ")
+      this.object("Erased", `the tombstone of ${whose} was erased ${earlyMillis} ms before its time`, number)
+    }
+    if (isWhole && tokens.includes(token, Math.max(0, tokens.length - keptTokens))) {
+      this.object("Erased", `a token was erased that is one of the newest ${keptTokens}`, number)
+    }
+    for (const id of ids) {
+      const mailbox = mailboxes.get(id)
+      mailbox?.exhume(atMillis)
+      const stored = mailbox?.stored
+      // What was stored before that, the listing must have seen.
+      if (stored === undefined || stored.landedMillis >= endMillis - skewMillis) continue
+      this.object("Erased", `the tombstone of ${id} was erased while ${id} was stored`, number)
     }
   }
 
@@ -359,6 +391,7 @@ export class Ledger {
     const key = mutationKey(mutation)
     const recipient = recipientOf(key)
     if (mutation._tag === "Delete") {
+      // What its batch has consumed is gone by now.
       if (key.kind === kinds.item) this.itemDeleted(recipient, String(key.id))
       else if (!isPage(key)) this.object("Atomicity", `${key} was deleted`, recipient)
       return
@@ -415,29 +448,18 @@ export class Ledger {
     const atMillis = entity.properties["At"] as number
     const { mailboxes } = this.recipient(number)
     let mailbox = mailboxes.get(id)
-    if (mailbox === undefined) mailboxes.set(id, mailbox = { stored: undefined, alive: [], popped: undefined })
-    const { popped } = mailbox
-    const isDue = popped === undefined || atMillis > popped.high + this.delayMillis
-    const isHidden = popped !== undefined && atMillis <= popped.low + this.delayMillis &&
-      this.now() <= popped.low + this.delayMillis - 3 * this.skewMillis
-    if (isHidden) this.counts.hidden++
-    mailbox.stored = { emission, id, atMillis, landedMillis: this.now(), isDue, isHidden }
-    mailbox.alive.push(mailbox.stored)
+    if (mailbox === undefined) mailboxes.set(id, mailbox = new Mailbox(this.window))
+    if (mailbox.land(emission, id, atMillis, this.now()).isHidden) this.counts.hidden++
   }
 
   private itemDeleted(number: number, id: string): void {
-    const mailbox = this.recipient(number).mailboxes.get(id)
-    const stored = mailbox?.stored
-    if (mailbox === undefined || stored === undefined) return
-    mailbox.stored = undefined
-    // Between certainties one worker may see it hidden, and another one consume it.
-    if (!mailbox.alive.includes(stored) || !(stored.isDue || stored.emission.payload.worthless)) return
-    mailbox.alive = mailbox.alive.filter((one) => one !== stored)
-    if (stored.emission.payload.worthless) this.counts.garbage++
-    else this.object("Lost", `${name(stored.emission)} was deleted, and nobody had consumed it`, number)
+    const removed = this.recipient(number).mailboxes.get(id)?.remove()
+    if (removed?.isDue !== true) return
+    if (removed.emission.payload.worthless) this.counts.garbage++
+    else this.object("Lost", `${name(removed.emission)} was deleted, and nobody had consumed it`, number)
   }
 
-  private batchLanded(batch: Batch, mutations: ReadonlyArray<Mutation>): void {
+  private batchLanded(batch: Batch, request: CommitRequest, process: string): ReadonlyArray<Instance<Emission>> {
     const attempt = this.attempts[batch.attempt]!
     const number = attempt.recipient
     const recipient = this.recipient(number)
@@ -449,11 +471,11 @@ export class Ledger {
     attempt.hasLanded = true
     this.counts.batches++
     this.counts.consumed += batch.ids.length
-    let next = recipient.state
-    for (const [at, id] of batch.ids.entries()) {
-      const payload = this.consumed(number, recipient, id, batch.serials[at]!, batch)
-      if (payload !== undefined && !payload.keeps) next = consume(next, payload)
-    }
+    const consumed = this.consumedBy(batch, request, process)
+    const next = consumed.reduce(
+      (state, { emission: { payload } }) => payload.keeps ? state : consume(state, payload),
+      recipient.state
+    )
     if (batch.notes !== undefined && batch.notes !== recipient.notes) {
       this.object("Version", `batch ${batch.attempt} landed, and the entity that it loaded had changed`, number)
     }
@@ -461,7 +483,8 @@ export class Ledger {
     if (seen !== undefined && seen.count !== (this.counters.get(seen.counter) ?? 0)) {
       this.object("Version", `batch ${batch.attempt} landed with an old read of counter ${seen.counter}`, number)
     }
-    this.stateLanded(recipient, number, next, mutations)
+    this.stateLanded(recipient, number, next, request.mutations)
+    return consumed
   }
 
   private stateLanded(recipient: Recipient, number: number, next: BoxState, mutations: ReadonlyArray<Mutation>): void {
@@ -474,7 +497,8 @@ export class Ledger {
     if (eversion !== recipient.eversion + 1) {
       this.object("Version", `version ${eversion} was saved after ${recipient.eversion}`, number)
     }
-    if ((saved.entity.properties["Notes"] ?? 0) !== recipient.notes) {
+    const notes = saved.entity.properties["Notes"] ?? (saved._tag === "Patch" ? recipient.notes : 0)
+    if (notes !== recipient.notes) {
       this.object("Version", "the state was saved over a change from outside", number)
     }
     const state = JSON.parse(textOf(saved, "State")) as BoxState
@@ -486,38 +510,49 @@ export class Ledger {
     recipient.eversion = eversion
   }
 
-  private consumed(
-    number: number,
-    { mailboxes }: Recipient,
-    id: string,
-    serial: number,
-    batch: Batch
-  ): Payload | undefined {
-    const mailbox = mailboxes.get(id)
-    const own = mailbox?.alive.filter(({ emission }) => emission.payload.serial === serial) ?? []
-    const found = own.find(({ isHidden }) => !isHidden)
-    if (mailbox === undefined || found === undefined) {
-      const text = `${id} (emission ${serial})`
-      if (mailbox?.popped?.serials.has(serial) === true) this.object("Doubled", `${text} was consumed twice`, number)
-      else if (own.length > 0) this.object("Repeated", `${text} was consumed within the window of its id`, number)
-      else this.object("Doubled", `${text} was consumed, and was not outstanding`, number)
+  /** Takes what a batch consumes out of the mailboxes. P2 */
+  private consumedBy(
+    batch: Batch,
+    { expected, mutations }: CommitRequest,
+    process: string
+  ): ReadonlyArray<Instance<Emission>> {
+    const number = this.attempts[batch.attempt]!.recipient
+    const { losers } = this.recipient(number)
+    const itemsOf = (keys: ReadonlyArray<Key>) =>
+      new Set(keys.flatMap((key) => key.kind === kinds.item && recipientOf(key) === number ? [String(key.id)] : []))
+    const isExpected = itemsOf(expected.map(({ key }) => key))
+    const isDeleted = itemsOf(mutations.flatMap((one) => one._tag === "Delete" ? [one.key] : []))
+    const consumed: Array<Instance<Emission>> = []
+    for (const [at, id] of batch.ids.entries()) {
+      if (!isDeleted.has(id)) this.object("Atomicity", `${id} was consumed, and is still stored`, number)
+      if (!isExpected.has(id) && !losers.has(process)) {
+        this.object("Atomicity", `${id} was consumed whatever it was by then, and no race was lost before`, number)
+      }
+      const found = this.consumed(number, id, batch.serials[at]!, isExpected.has(id))
+      if (found !== undefined) consumed.push(found)
+    }
+    return consumed
+  }
+
+  private consumed(number: number, id: string, serial: number, isExpected: boolean): Instance<Emission> | undefined {
+    const mailbox = this.recipient(number).mailboxes.get(id)
+    const emission = this.emissions[serial]!
+    const found = mailbox?.consume(emission, isExpected)
+    if (found === undefined) {
+      const other = mailbox?.stored?.emission
+      if (mailbox?.wasConsumed(emission) === true) this.object("Doubled", `${name(emission)} was consumed twice`, number)
+      else if (other === undefined) this.object("Doubled", `${name(emission)} was consumed, and was not stored`, number)
+      else this.object("Lost", `${name(other)} was deleted for ${name(emission)}, which it had replaced`, number)
       return undefined
     }
-    const { emission } = found
+    if (found.isHidden) this.object("Repeated", `${name(emission)} was consumed within the window of its id`, number)
     if (emission.payload.worthless) this.object("Invented", `${id} is garbage, and was consumed`, number)
-    // The library stops trying in time, so one emit is one event for ever.
-    if (emission.isConsumed && !emission.isResent) {
+    // The library stops trying in time, so one emit is one event for ever, if clocks agree about what that is.
+    if (emission.isConsumed && !emission.isResent && this.areClocksClose) {
       this.object("Doubled", `${name(emission)} was emitted once, and consumed twice`, number)
     }
     emission.isConsumed = true
-    const low = batch.atMillis
-    const high = Math.max(low, this.now() + this.skewMillis)
-    mailbox.popped = { low, high, serials: new Set(mailbox.alive.map((one) => one.emission.payload.serial)) }
-    // What came later than the window is a new event, and outstanding still.
-    mailbox.alive = mailbox.alive.filter((one) => one !== found && one.atMillis > low + this.delayMillis)
-    for (const one of mailbox.alive) one.isDue &&= one.atMillis > high + this.delayMillis
-    this.windows.push({ endMillis: low + this.delayMillis, instance: found })
-    return found.emission.payload
+    return found
   }
 
   // What is left
@@ -525,9 +560,9 @@ export class Ledger {
   /** Objects when something is outstanding. */
   settled(): void {
     for (const [number, { mailboxes }] of this.recipients) {
-      for (const { alive, stored } of mailboxes.values()) {
+      for (const { stored } of mailboxes.values()) {
         if (stored === undefined) continue
-        const is = alive.includes(stored) && stored.isDue ? "never consumed" : "left as garbage"
+        const is = stored.isDue ? "never consumed" : "left as garbage"
         this.object("Unsettled", `${name(stored.emission)} was ${is}, though faults had stopped`, number)
       }
     }
@@ -535,15 +570,17 @@ export class Ledger {
 
   /** Objects when a recipient, which has just been at work, still has tombstones from long ago. */
   forgot(number: number): void {
-    const oldest = this.recipient(number).tombstones.oldestMillis() ?? Infinity
+    const { tokens, tombstones } = this.recipient(number)
+    // A page that holds a token which is kept stays as a whole.
+    const oldest = tombstones.oldestMillis(new Set(tokens.slice(-keptTokens))) ?? Infinity
     const ageMillis = Math.floor(this.now() - oldest)
     // A page is deleted as a whole: what was young when it was written may go a delay later than what was old.
-    if (ageMillis <= 2.5 * this.delayMillis + 2 * this.skewMillis) return
+    if (ageMillis <= 2.5 * this.window.delayMillis + 2 * this.window.skewMillis) return
     this.object("Limit", `tombstones of recipient ${number} are left after ${ageMillis} ms`, number)
   }
 
   /** Something that was consumed, and whose window ends within so many milliseconds from now, or ended as long ago. */
-  atEndOfWindow(withinMillis: number, choose: (count: number) => number): Instance | undefined {
+  atEndOfWindow(withinMillis: number, choose: (count: number) => number): Instance<Emission> | undefined {
     const { windows } = this
     const now = this.now()
     while (this.firstWindow < windows.length && windows[this.firstWindow]!.endMillis < now - withinMillis) {
@@ -572,6 +609,8 @@ export class Ledger {
         recipient = {
           mailboxes: new Map(),
           tombstones: new TombstonesOf(),
+          tokens: [],
+          losers: new Set(),
           state: { count: 0, sum: 0 },
           eversion: 0,
           notes: 0
@@ -584,6 +623,9 @@ export class Ledger {
 
 /** What a stored entity may have. Source: the promise E8, not the library's constant. */
 const maxBytes = 900 * 1_024
+
+/** Pops whose tokens stay, however old they are. Source: the promise P5, not the library's constant. */
+const keptTokens = 32
 
 const decoder = new TextDecoder()
 

@@ -76,7 +76,8 @@ export const vary = (seed: number, events: number = defaults.events): Settings =
     tombstonesDelay,
     // Half of them with so small a head that pages come and go all the time, or every pop has one.
     maxHeadBytes: seed % 2 === 0 ? 16 * 1_024 : [1, 200, 1_000, 4_000][(seed >> 1) % 4]!,
-    maxSkew: some(Math.floor(tombstonesDelay * 0.06 * chance.next()), 0),
+    // Some clocks are off by several windows: then little depends on them that is checked.
+    maxSkew: some(Math.floor(tombstonesDelay * (chance.happens(0.25) ? 3 : 0.06) * chance.next()), 0),
     maxDelay: spread(tombstonesDelay / 200, tombstonesDelay / 8),
     maxLateness: spread(100, tombstonesDelay / 5),
     maxDeleteDelay: spread(tombstonesDelay / 50, tombstonesDelay * 2),

@@ -29,8 +29,11 @@ const popsOf = ({ properties }: Entity): ReadonlyArray<Pop> | undefined => {
 
 /** One pop, or the part of it that came or went. */
 export interface Tombstones {
+  readonly token: string
   readonly atMillis: number
   readonly ids: ReadonlyArray<string>
+  /** Whether it is the whole pop, with its token. */
+  readonly isWhole: boolean
 }
 
 /** What a commit did to the tombstones of a recipient. */
@@ -66,11 +69,12 @@ export class TombstonesOf {
     return { added: beyond(after, before), erased: this.withoutStored(beyond(before, after), before), damaged }
   }
 
-  /** When the oldest tombstone was made; nothing when there is none. */
-  oldestMillis(): number | undefined {
+  /** When the oldest tombstone was made that is not of one of these pops; nothing when there is none. */
+  oldestMillis(kept: ReadonlySet<string>): number | undefined {
     let oldest: number | undefined
-    for (const pops of this.stored.values()) {
-      for (const { atMillis } of pops) oldest = Math.min(oldest ?? atMillis, atMillis)
+    for (const pop of Array.from(this.stored.values()).flat()) {
+      if (idBytes(pop) === 0 || kept.has(tokenOf(pop))) continue
+      oldest = Math.min(oldest ?? pop.atMillis, pop.atMillis)
     }
     return oldest
   }
@@ -96,7 +100,8 @@ const beyond = (pops: ReadonlyArray<Pop>, others: ReadonlyArray<Pop>): ReadonlyA
     const left = bytes.get(token)
     if (left !== undefined && left >= size) continue
     const kept = new Set(left === undefined ? [] : others.filter((other) => tokenOf(other) === token).flatMap(idsOf))
-    found.push({ atMillis: parts[0]!.atMillis, ids: parts.flatMap(idsOf).filter((id) => !kept.has(id)) })
+    const ids = parts.flatMap(idsOf).filter((id) => !kept.has(id))
+    found.push({ token, atMillis: parts[0]!.atMillis, ids, isWhole: left === undefined })
   }
   return found
 }
