@@ -206,7 +206,7 @@ class Model {
   }
 
   within(): number {
-    return 4 * Math.max(this.waiting.size, 1) / this.settings.batch + 20
+    return 5 * Math.max(this.waiting.size, 1) / this.settings.batch + 20
   }
 
   arrived(id: string, left: number): void {
@@ -382,7 +382,8 @@ const makeProcess = Effect.fnUntraced(function*(shared: Shared, number: number) 
 /** Tombstones are erased about as often as events are offered: the head and its pages end with the window. */
 const checkErased = ({ backend, model, time }: Shared) =>
   Effect.gen(function*() {
-    const within = 4 * model.mostWaiting / model.settings.batch + 21
+    // It takes a pop to erase what a listing has covered.
+    const within = 1.5 * (5 * model.mostWaiting / model.settings.batch + 21)
     const [head] = yield* backend.lookup([headKey(recipient.key)])
     const { results } = yield* backend.query({ kind: pageKind, ancestor: recipient.key })
     const inHead = readHead(head!)!.pops.filter((pop) => Tombstones.idsOf(pop).length > 0)
