@@ -4,7 +4,8 @@
  * | error | means | do |
  * |---|---|---|
  * | {@link ContentionError} | another writer was first; nothing was written | run the batch again, with jitter |
- * | {@link DatastoreError} `Unavailable`, `DeadlineExceeded`, `ResourceExhausted` | a read failed after its retries | retry later |
+ * | {@link DatastoreError} `Unavailable`, `DeadlineExceeded`, `ResourceExhausted` | a read failed after its retries, or a commit was not sent | retry later |
+ * | {@link DatastoreError} `TooLarge` | a commit is over the limit; nothing was written | write less in one transaction |
  * | {@link DatastoreError} `OutcomeUnknown` | a commit may have landed | load again; never repeat blindly |
  * | {@link DatastoreError}, the others | the program or the set-up is wrong | fix it |
  * | {@link EventRejected} | a bad value or id on emit | fix the value |
@@ -133,7 +134,7 @@ const DetailFields = {
 }
 
 /**
- * The service could not be reached, and the retries of the read did not help: retry later.
+ * The service could not be reached: of a commit nothing was sent, and the retries of a read did not help. Retry later.
  *
  * @category Datastore reasons
  * @since 0.1.0
@@ -188,8 +189,12 @@ export class CommitTooLarge
 }
 
 /**
- * The response of a commit was lost, or the server was never reached: it may have landed. Load again; never repeat it
- * blindly.
+ * The response of a commit was lost: it may have landed. Load again; never repeat it blindly.
+ *
+ * **Details**
+ *
+ * So is every answer that the service itself did not give, such as a status that gRPC's client makes up from a reset or
+ * from what a proxy says. A commit that was never handed over is `Unavailable` in place of this.
  *
  * @category Datastore reasons
  * @since 0.1.0
@@ -220,7 +225,7 @@ export class AlreadyExists
 }
 
 /**
- * The project, the database, or the entity of an update does not exist: fix the set-up or the program.
+ * The project or the database does not exist: fix the set-up.
  *
  * @category Datastore reasons
  * @since 0.1.0

@@ -165,6 +165,22 @@ describe("GoogleDatastore: the requests of a commit", () => {
       )
     }))
 
+  // The emulator takes 3 s for 10,000 deletes.
+  it.effect("a commit has a millisecond more for each of its mutations", () =>
+    Effect.gen(function*() {
+      const { backend, server } = yield* scripted(commits)
+      const deletes = (count: number) =>
+        Array.from({ length: count }, (_, index): Mutation => ({ _tag: "Delete", key: Key.make("K", index + 1) }))
+
+      yield* backend.commit({ mutations: deletes(1), expected: [] })
+      yield* backend.commit({ mutations: deletes(20_000), expected: [] })
+
+      const [one, many] = server.of("Commit").map(({ timeoutMillis }) => timeoutMillis)
+      assert.isAtMost(one!, 10_001)
+      assert.isAbove(many!, 20_000)
+      assert.isAtMost(many!, 30_000)
+    }))
+
   it.effect("a commit of nothing sends nothing", () =>
     Effect.gen(function*() {
       const { backend, server } = yield* scripted({})

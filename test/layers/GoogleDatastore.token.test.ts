@@ -122,6 +122,32 @@ describe("GoogleDatastore: a token that cannot be had", () => {
       })
   )
 
+  it.effect("of a login that several layers share, it is the same", () =>
+    Effect.gen(function*() {
+      const { backend, login, server } = yield* setUp()
+      yield* GoogleDatastore.makeBackend({
+        projectId: "scripted",
+        endpoint: server.host,
+        clientOptions: { authClient: login, sslCreds: withTokens(login), universeDomain: "googleapis.com" }
+      })
+      login.next = rejecting({ status: 503 })
+
+      const error = yield* Effect.flip(put(backend))
+
+      assert.strictEqual(error.reason._tag, "Unavailable")
+    }))
+
+  it.effect("when the token server is down while the layer is built, that is Unavailable", () =>
+    Effect.gen(function*() {
+      const authClient = { getRequestHeaders: rejecting({ status: 503 }) }
+
+      const error = yield* Effect.flip(
+        GoogleDatastore.makeBackend({ projectId: "p", endpoint: "localhost:1", clientOptions: { authClient } })
+      )
+
+      assert.strictEqual(error.reason._tag, "Unavailable")
+    }))
+
   it.live("when a token does not come in time, a commit is Unavailable and not sent", () =>
     Effect.gen(function*() {
       const { backend, login, server } = yield* setUp({ commitDeadline: 200 })

@@ -7,7 +7,7 @@ import * as Eventbox from "../../src/Eventbox.ts"
 import type { ContentionError, DatastoreError } from "../../src/EventboxError.ts"
 import * as Processor from "../../src/Processor.ts"
 import * as Outstanding from "../../src/testing/Outstanding.ts"
-import { client, type ClientOptions, sorted, storedIds } from "./emuClients.ts"
+import { client, type ClientOptions, sorted } from "./emuClients.ts"
 import { makeWire, type Wire } from "./emuWire.ts"
 
 /** Applies numbers to its state, or keeps it; either way a side effect copies each number to another box. */
@@ -47,12 +47,10 @@ export interface Setting {
   readonly account: Processor.Recipient<Account>
   /** One batch and its post-process effects: what became of it. */
   readonly work: Effect.Effect<string>
-  /** The same by another worker, which nothing is wrong with, and whose deletes are done when it returns. */
+  /** The same by another worker, which nothing is wrong with. */
   readonly workElsewhere: Effect.Effect<string>
   /** What became of the events: in the state, in the copies, in post-process effects, and what is left of them. */
   readonly seen: Effect.Effect<Seen, never, Datastore.Datastore>
-  /** Ids of the events that are stored, whether or not they are visible. */
-  readonly stored: Effect.Effect<ReadonlyArray<string>, never, Datastore.Datastore>
 }
 
 export interface Seen {
@@ -114,7 +112,6 @@ export const setUpBehind = (
       account,
       work: workWith({ ...options, emulatorHost: host }),
       workElsewhere: workWith({}),
-      seen: Effect.orDie(seen),
-      stored: Effect.orDie(storedIds(account.key))
+      seen: Effect.orDie(seen)
     }
   })

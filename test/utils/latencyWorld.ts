@@ -25,7 +25,11 @@ export const makeLatencyWorld = (options: {
 }): LatencyWorld => {
   const chance = new Chance(options.seed)
   const { tombstonesDelay } = options
-  const world = new World(Context.make(References.MinimumLogLevel, "Error") as Context.Context<any>, chance, { isLoud: false, maxHeadBytes: 16 * 1_024, tombstonesDelay })
+  const world = new World(Context.make(References.MinimumLogLevel, "Error") as Context.Context<any>, chance, {
+    isLoud: false,
+    maxHeadBytes: 16 * 1_024,
+    tombstonesDelay
+  })
   const { backend } = Effect.runSync(InMemory.makeStore)
   const around = <A, E>(operation: Effect.Effect<A, E>): Effect.Effect<A, E> => {
     const way = Effect.suspend(() => Effect.sleep(options.millis(chance)))

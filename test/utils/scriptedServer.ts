@@ -20,6 +20,8 @@ export interface Call {
   /** The request as it came. */
   readonly bytes: Uint8Array
   readonly headers: Readonly<Record<string, unknown>>
+  /** How long the client waits for an answer. */
+  readonly timeoutMillis: number
   /** Whether the client gave up on it before it was answered. */
   cancelled: boolean
 }
@@ -108,7 +110,14 @@ const handler =
   (method: Method, script: Script, calls: Array<Call>) =>
   (grpc: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
     const request = decodeWith(messages[`${method}Request`], grpc.request)
-    const call: Call = { method, request, bytes: grpc.request, headers: grpc.metadata.getMap(), cancelled: false }
+    const call: Call = {
+      method,
+      request,
+      bytes: grpc.request,
+      headers: grpc.metadata.getMap(),
+      timeoutMillis: Number(grpc.getDeadline()) - Date.now(),
+      cancelled: false
+    }
     const nth = calls.filter((earlier) => earlier.method === method).length
     calls.push(call)
     let answered = false

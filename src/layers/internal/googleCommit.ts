@@ -146,12 +146,12 @@ const expecting = (mutation: Mutation, expected: GoogleSnapshot | undefined): Wi
 
 /** A mutation that changes nothing and fails when the expectation is no longer true. */
 const confirm = (expected: GoogleSnapshot): WireMutation => {
-  const { key, version } = expected
+  const { key } = expected
   return {
     operation: isAbsent(expected)
       ? { _tag: "Delete", key }
       : { _tag: "Confirm", key, property: GoogleSnapshot.unusedName(expected) },
-    baseVersion: version
+    baseVersion: expected.version
   }
 }
 
@@ -349,8 +349,10 @@ const commitInteractively = (
       (bytes) =>
         Effect.flatMap(restore(begin(connection)), (transaction) =>
           restore(compare(connection, transaction, unwritten)).pipe(
-            Effect.andThen(send(connection, request, mutations, inTransaction(bytes, transaction))),
-            Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : rollback(connection, transaction))
+            Effect.andThen(() => send(connection, request, mutations, inTransaction(bytes, transaction))),
+            Effect.onExit((exit) =>
+              Exit.isSuccess(exit) ? Effect.void : rollback(connection, transaction)
+            )
           ))
     )
   )

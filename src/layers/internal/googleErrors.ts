@@ -112,8 +112,10 @@ const headerOf = (metadata: unknown, name: string): string | undefined => {
  * Google's error page says: repeat it once at most. `UNIMPLEMENTED` is also what the client makes of a missing message.
  */
 export const isTransient = ({ cause, code, fate }: RpcFailure, attempt: number): boolean => {
-  // What is no status is a failure inside the client, which comes again.
-  if (fate === "broken") return isStatus(code, cause)
+  if (fate === "broken") {
+    // What is no status is a failure inside the client, which comes again; so may what a proxy refuses.
+    return isStatus(code, cause) && (attempt <= maxRefusals || code === undefined || !refusals.has(code))
+  }
   switch (code) {
     case NoToken.unavailable:
     case Code.unavailable:
@@ -129,6 +131,12 @@ export const isTransient = ({ cause, code, fate }: RpcFailure, attempt: number):
       return false
   }
 }
+
+/** What the client makes of the HTTP statuses 401, 403 and 404. */
+const refusals: ReadonlySet<number> = new Set([Code.unauthenticated, Code.permissionDenied, Code.unimplemented])
+
+/** That a service is being set up, or moved, takes a second or so: as often is it asked again. */
+const maxRefusals = 5
 
 /** Some of the statuses that the client makes up have no code. */
 const isStatus = (code: number | undefined, cause: unknown): boolean =>

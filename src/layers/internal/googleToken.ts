@@ -15,12 +15,17 @@ export interface AuthClient {
  * set HTTP numbers, names of network failures, or nothing.
  */
 export const markTokenFailures = (client: AuthClient): void => {
+  // Several layers may share a login.
+  if (marked.has(client)) return
+  marked.add(client)
   const original = client.getRequestHeaders
   client.getRequestHeaders = (url) =>
     original.call(client, url).catch((cause: unknown) => {
       throw new TokenError(cause)
     })
 }
+
+const marked = new WeakSet<AuthClient>()
 
 /** Gets a token, so that a request which is sent next need not wait for one. */
 export const tokenFailure = async (client: AuthClient, url: string): Promise<RpcFailure | undefined> => {

@@ -28,6 +28,7 @@ import {
 export const commitFacts = (declare: Declare): void => {
   commits(declare)
   patches(declare)
+  patchedFlags(declare)
   expectations(declare)
   manyExpectations(declare)
   versions(declare)
@@ -139,6 +140,16 @@ const patches = (declare: Declare): void => {
       }
     }))
 
+  declare.fact("a patch of no property is refused", () =>
+    Effect.gen(function*() {
+      const { backend, root } = yield* setup
+      const nothing = { mutations: [patch(Entity.make(root, {}))], expected: [] }
+
+      same(yield* outcome(backend.commit(nothing)), "InvalidArgument")
+    }))
+}
+
+const patchedFlags = (declare: Declare): void => {
   declare.fact(
     "a patch keeps the index flags of what it does not name, and sets those of what it names",
     () =>
@@ -163,16 +174,6 @@ const patches = (declare: Declare): void => {
         for (const [path, flag] of Object.entries(flags)) same(Entity.isUnindexed(unindexed, path), flag, path)
       })
   )
-
-  declare.fact("a patch of no property is refused", () =>
-    Effect.gen(function*() {
-      const { backend, root } = yield* setup
-
-      same(
-        yield* outcome(backend.commit({ mutations: [patch(Entity.make(root, {}))], expected: [] })),
-        "InvalidArgument"
-      )
-    }))
 }
 
 const expectations = (declare: Declare): void => {

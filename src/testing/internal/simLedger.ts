@@ -540,9 +540,11 @@ export class Ledger {
     const found = mailbox?.consume(emission, isExpected)
     if (found === undefined) {
       const other = mailbox?.stored?.emission
-      if (mailbox?.wasConsumed(emission) === true) this.object("Doubled", `${name(emission)} was consumed twice`, number)
-      else if (other === undefined) this.object("Doubled", `${name(emission)} was consumed, and was not stored`, number)
-      else this.object("Lost", `${name(other)} was deleted for ${name(emission)}, which it had replaced`, number)
+      if (mailbox?.wasConsumed(emission) === true) {
+        this.object("Doubled", `${name(emission)} was consumed twice`, number)
+      } else if (other === undefined) {
+        this.object("Doubled", `${name(emission)} was consumed, and was not stored`, number)
+      } else this.object("Lost", `${name(other)} was deleted for ${name(emission)}, which it had replaced`, number)
       return undefined
     }
     if (found.isHidden) this.object("Repeated", `${name(emission)} was consumed within the window of its id`, number)
