@@ -21,6 +21,7 @@ export const ranks: Readonly<Record<string, number>> = {
   "Backend": 2,
   "internal/lookups": 2.5,
   "internal/stored": 2.5,
+  "internal/contention": 2.6,
   "internal/nextHead": 2.6,
   "Transaction": 3,
   "Datastore": 4,

@@ -144,7 +144,8 @@ export interface Backend {
   readonly query: (query: Query) => Effect.Effect<QueryResult, DatastoreError>
   /**
    * All or nothing: applies every mutation if and only if every expected snapshot is still true, and fails with
-   * `ContentionError` otherwise. `DatastoreError`/`OutcomeUnknown` when it may or may not have landed.
+   * `ContentionError` otherwise. `DatastoreError`/`OutcomeUnknown` when it may or may not have landed; every other
+   * failure promises that nothing was written and nothing will be.
    */
   readonly commit: (request: CommitRequest) => Effect.Effect<void, ContentionError | DatastoreError>
   /** What one commit may hold; larger ones that need not be atomic are split by the caller. */

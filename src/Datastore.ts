@@ -31,12 +31,12 @@ import {
   CommitTooLarge,
   ContentionError,
   DatastoreError,
-  EntityChanged,
   Fenced,
   InvalidArgument,
   isUnknownOutcome,
   Unavailable
 } from "./EventboxError.ts"
+import { entityChanged } from "./internal/contention.ts"
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import { inSpan } from "./internal/span.ts"
@@ -182,8 +182,9 @@ export const query = (request: Query): Effect.Effect<QueryResult, DatastoreError
  * below 10 MiB in all (4 MiB on the emulator). Cost: 1 write per entity.
  *
  * Fails with `DatastoreError`: `InvalidArgument` names the property or limit that is wrong, before anything is sent;
- * `TooLarge` when they are more than one commit takes; `OutcomeUnknown` means that the writes may have landed. A commit that Datastore aborts is sent again, five times in
- * all with jittered pauses; then it is `Unavailable`, and nothing was written.
+ * `TooLarge` when they are more than one commit takes; `OutcomeUnknown` means that the writes may have landed. A commit
+ * that Datastore aborts is sent again, five times in all with jittered pauses; then it is `Unavailable`, and nothing
+ * was written.
  *
  * @category writing
  * @since 0.1.0
@@ -527,7 +528,7 @@ const settle = (
 }
 
 const contention = (expected: ReadonlyArray<Snapshot>): ContentionError =>
-  new ContentionError({ reason: new EntityChanged({ keys: expected.map((snapshot) => snapshot.key) }) })
+  entityChanged(expected.map((snapshot) => snapshot.key))
 
 /**
  * Checks that everything a read-only transaction saw was true at one moment: what is unchanged now, after the last

@@ -4,7 +4,8 @@
  * | error | means | do |
  * |---|---|---|
  * | {@link ContentionError} | another writer was first; nothing was written | run the batch again, with jitter |
- * | {@link DatastoreError} `Unavailable`, `DeadlineExceeded`, `ResourceExhausted` | a read failed after its retries | retry later |
+ * | {@link DatastoreError} `Unavailable`, `DeadlineExceeded`, `ResourceExhausted` | a read failed after its retries, or a commit was not sent | retry later |
+ * | {@link DatastoreError} `TooLarge` | a commit is over the limit; nothing was written | write less in one transaction |
  * | {@link DatastoreError} `OutcomeUnknown` | a commit may have landed | load again; never repeat blindly |
  * | {@link DatastoreError}, the others | the program or the set-up is wrong | fix it |
  * | {@link EventRejected} | a bad value or id on emit | fix the value |
@@ -30,14 +31,17 @@ const CauseField = { cause: Schema.optionalKey(Schema.Defect()) }
  * @since 0.1.0
  */
 export class EntityChanged extends Schema.TaggedError<EntityChanged>("eventbox/EntityChanged")("EntityChanged", {
-  /** The expected entities; one of them changed. */
+  /** Expected entities, three at most, of a mailbox its head first; one of all that were expected changed. */
   keys: Schema.Array(KeyField),
+  /** How many others were expected beside them. */
+  more: Schema.optionalKey(Schema.Int),
   ...CauseField
 }) {
   override get message(): string {
-    return this.keys.length === 1
-      ? `${this.keys[0]} was changed by another writer`
-      : `one of ${list(this.keys)} was changed by another writer`
+    const { keys, more = 0 } = this
+    return keys.length + more === 1
+      ? `${keys[0]} was changed by another writer`
+      : `one of ${list(keys, more)} was changed by another writer`
   }
 }
 
@@ -127,7 +131,7 @@ const DetailFields = {
 }
 
 /**
- * The service could not be reached, and the retries of the read did not help: retry later.
+ * The service could not be reached: of a commit nothing was sent, and the retries of a read did not help. Retry later.
  *
  * @category Datastore reasons
  * @since 0.1.0
@@ -182,8 +186,12 @@ export class CommitTooLarge
 }
 
 /**
- * The response of a commit was lost, or the server was never reached: it may have landed. Load again; never repeat it
- * blindly.
+ * The response of a commit was lost: it may have landed. Load again; never repeat it blindly.
+ *
+ * **Details**
+ *
+ * So is every answer that the service itself did not give, such as a status that gRPC's client makes up from a reset or
+ * from what a proxy says. A commit that was never handed over is `Unavailable` in place of this.
  *
  * @category Datastore reasons
  * @since 0.1.0
@@ -214,7 +222,7 @@ export class AlreadyExists
 }
 
 /**
- * The project, the database, or the entity of an update does not exist: fix the set-up or the program.
+ * The project or the database does not exist: fix the set-up.
  *
  * @category Datastore reasons
  * @since 0.1.0
@@ -501,7 +509,10 @@ export const isUnknownOutcome = (error: unknown): boolean =>
 
 const describe = (what: string, detail: string): string => detail === "" ? what : `${what} (${detail})`
 
-const list = (keys: ReadonlyArray<Key>): string =>
-  keys.length <= 3 ? keys.join(", ") : `${keys.slice(0, 3).join(", ")} and ${keys.length - 3} more`
+const list = (keys: ReadonlyArray<Key>, others = 0): string => {
+  const shown = keys.slice(0, 3)
+  const more = keys.length - shown.length + others
+  return more === 0 ? shown.join(", ") : `${shown.join(", ")} and ${more} more`
+}
 
 const causeText = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)

@@ -18,12 +18,12 @@ import * as Entity from "../Entity.ts"
 import {
   AlreadyExists,
   CommitTooLarge,
-  ContentionError,
+  type ContentionError,
   DatastoreError,
   type DatastoreReason,
-  EntityChanged,
   InvalidArgument
 } from "../EventboxError.ts"
+import { entityChanged } from "../internal/contention.ts"
 import { copyBytes } from "../internal/slab.ts"
 import * as Key from "../Key.ts"
 import { SortedRows } from "./internal/sortedRows.ts"
@@ -381,7 +381,7 @@ const commit = (
   // Expectations come before existence: an insert whose key was expected to be absent is contention, not AlreadyExists.
   const changed = expected.filter(({ key, version }) => (state.rows.get(key.toString())?.version ?? zero) !== version)
   if (changed.length > 0) {
-    return Result.fail(new ContentionError({ reason: new EntityChanged({ keys: changed.map(({ key }) => key) }) }))
+    return Result.fail(entityChanged(changed.map(({ key }) => key)))
   }
   for (const mutation of mutations) {
     const key = Backend.mutationKey(mutation)
@@ -423,6 +423,9 @@ const checkRequest = (
     if (mutation._tag === "Delete") {
       bytes += Key.sizeBytes(key)
       continue
+    }
+    if (mutation._tag === "Patch" && Object.keys(mutation.entity.properties).length === 0) {
+      return invalid("a patch sets at least one property", key)
     }
     const wrong = Entity.check(mutation.entity)
     if (wrong !== undefined) {

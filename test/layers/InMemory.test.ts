@@ -20,7 +20,7 @@ const read = (store: InMemory.Store, id: Key.Id) =>
   Effect.map(store.backend.lookup([key(id)]), ([snapshot]) => snapshot!)
 
 describe("InMemory versions", () => {
-  it.effect("a write that changes nothing keeps version and updateTime, however it is spelled", () =>
+  it.effect("a write that changes nothing keeps the version, however it is spelled", () =>
     Effect.gen(function*() {
       const store = yield* InMemory.makeStore
       const keeps = (before: Entity.Entity, after: Entity.Entity) =>
@@ -29,7 +29,6 @@ describe("InMemory versions", () => {
           const first = yield* read(store, before.key.id)
           yield* write(store, after)
           const second = yield* read(store, before.key.id)
-          assert.strictEqual(first.version === second.version, first.updateTime === second.updateTime)
           return first.version === second.version
         })
       const flagged = (properties: Entity.Properties, unindexed: "all" | ReadonlyArray<string>) =>
@@ -58,29 +57,7 @@ describe("InMemory versions", () => {
       for (const missing of [before, after]) {
         assert.isTrue(Option.isNone(missing.entity))
         assert.strictEqual(missing.version, 0n)
-        assert.strictEqual(missing.updateTime, 0n)
       }
-    }))
-})
-
-describe("InMemory time", () => {
-  it.effect("every operation has an instant of its own, later than all before and not behind the clock", () =>
-    Effect.gen(function*() {
-      const store = yield* InMemory.makeStore
-      const now = Effect.map(store.backend.query({ kind: "Leaf" }), ({ readTime }) => readTime)
-      const changed = (value: number) =>
-        Effect.andThen(write(store, leaf("a", value)), Effect.map(read(store, "a"), ({ updateTime }) => updateTime))
-
-      const times = [yield* now, yield* now, yield* changed(1), yield* now]
-      yield* TestClock.adjust("5 seconds")
-      const later = [yield* changed(2), yield* now, yield* changed(3)]
-      yield* TestClock.setTime(1_000)
-      const clockWentBack = [yield* now, yield* changed(4)]
-
-      const all = [...times, ...later, ...clockWentBack]
-      for (let index = 1; index < all.length; index++) assert.isTrue(all[index]! > all[index - 1]!, `${index}`)
-      assert.isTrue(times[3]! < 1_000_000n)
-      assert.strictEqual(later[0], 5_000_000n)
     }))
 })
 
@@ -115,8 +92,8 @@ describe("InMemory errors", () => {
       assert.include(badKey, `${named("__x__")}invalid argument (a name of the form`)
       const exists = yield* message({ mutations: [{ _tag: "Insert", entity: leaf("there", 1) }] })
       assert.strictEqual(exists, `${named("there")}the entity already exists`)
-      const missing = yield* message({ mutations: [{ _tag: "Update", entity: leaf("gone", 1) }] })
-      assert.include(missing, `${named("gone")}not found`)
+      const nothing = yield* message({ mutations: [{ _tag: "Patch", entity: Entity.make(key("a"), {}) }] })
+      assert.include(nothing, `${named("a")}invalid argument (a patch sets at least one property`)
       const twice = yield* message({ mutations: [upsert(leaf("a", 1)), { _tag: "Delete", key: key("a") }] })
       assert.include(twice, `${named("a")}invalid argument (at most one mutation per key`)
       const snapshot = yield* read(store, "there")
@@ -244,7 +221,6 @@ describe("InMemory store", () => {
       yield* write(store, leaf("a", 1), leaf("b", 1))
       const [before, dump] = [yield* read(store, "a"), yield* store.dump]
       const saved = yield* store.snapshot
-      yield* TestClock.setTime(0)
 
       for (const one of [store, store, yield* InMemory.makeStore]) {
         yield* write(one, leaf("a", 2), leaf("c", 2))
@@ -256,7 +232,6 @@ describe("InMemory store", () => {
         assert.deepStrictEqual(yield* read(one, "a"), before)
         yield* one.backend.commit({ mutations: [upsert(leaf("a", 3))], expected: [before] })
         assert.isTrue((yield* read(one, "a")).version > before.version)
-        assert.isTrue((yield* read(one, "a")).updateTime > before.updateTime)
       }
     }))
 
@@ -274,9 +249,9 @@ describe("InMemory store", () => {
       assert.strictEqual(
         yield* store.dump,
         [
-          "Root,1 v3 @3 {big: 1152921504606846976n, key: Root,1/Leaf,\"x\", text: \"a\\\"b\", raw: opaque(geo)}",
-          "Root,1/Leaf,\"a\" v2 @2 {value: {n: null, f: -0, d: double(1), t: timestamp(5)}}",
-          `Root,1/Leaf,"b" v1 @1 {value: [blob(2) 00ff, blob(4) "text", blob(100) ${"00".repeat(60)}…]}`
+          "Root,1 v3 {big: 1152921504606846976n, key: Root,1/Leaf,\"x\", text: \"a\\\"b\", raw: opaque(geo)}",
+          "Root,1/Leaf,\"a\" v2 {value: {n: null, f: -0, d: double(1), t: timestamp(5)}}",
+          `Root,1/Leaf,"b" v1 {value: [blob(2) 00ff, blob(4) "text", blob(100) ${"00".repeat(60)}…]}`
         ].join("\n")
       )
     }))
