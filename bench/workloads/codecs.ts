@@ -102,7 +102,8 @@ export const makeLibraryCodec = (load: Load, answers: Answers): Codec => {
     client: { projectId: "codec", call: answer, callToEnd: answer },
     partition: makePartition({ projectId: "codec", databaseId: "", namespace: "" }),
     readDeadlineMillis: 30_000,
-    commitDeadlineMillis: 10_000
+    commitDeadlineMillis: 10_000,
+    maxRequestBytes: Number.MAX_SAFE_INTEGER
   }
   const backend: Backend.Backend = {
     lookup: (keys) => lookup(connection, keys),

@@ -5,7 +5,7 @@ import type { Snapshot } from "../../src/Backend.ts"
 import * as Key from "../../src/Key.ts"
 import { Code } from "../../src/layers/internal/googleErrors.ts"
 import { scripted, withoutPauses } from "../utils/scriptedBackend.ts"
-import { type Answer, entityResult, micros, missingResult, timestamp, wireKey } from "../utils/scriptedServer.ts"
+import { type Answer, entityResult, landed, missingResult, timestamp, wireKey } from "../utils/scriptedServer.ts"
 
 const a = Key.make("K", "a")
 const b = Key.make("K", "b")
@@ -17,13 +17,12 @@ const found = (...results: ReadonlyArray<object>): Answer => ({
 
 const valueOf = (snapshot: Snapshot) => Option.getOrUndefined(snapshot.entity)?.properties["value"]
 
-const batch = (results: ReadonlyArray<object>, more: string, readTime: number, endCursor = ""): Answer => ({
+const batch = (results: ReadonlyArray<object>, more: string, endCursor = ""): Answer => ({
   response: {
     batch: {
       entityResultType: "FULL",
       entityResults: results,
       moreResults: more,
-      readTime: timestamp(readTime),
       endCursor: Buffer.from(endCursor)
     }
   }
@@ -43,14 +42,13 @@ describe("GoogleDatastore: lookups", () => {
       assert.strictEqual(server.calls[0]!.headers["x-goog-request-params"], "project_id=scripted")
       assert.strictEqual(valueOf(snapshot!), "x")
       assert.strictEqual(snapshot!.version, BigInt(7))
-      assert.strictEqual(snapshot!.updateTime, micros(7))
     }))
 
   it.effect("database and namespace go with the request, its routing header and every key", () =>
     Effect.gen(function*() {
       const { backend, server } = yield* scripted({
         Lookup: () => found(entityResult(wireKey("K", "a"), "x", 7)),
-        RunQuery: () => batch([], "NO_MORE_RESULTS", 1)
+        RunQuery: () => batch([], "NO_MORE_RESULTS")
       }, { databaseId: "db", namespace: "ns" })
       const partitionId = { projectId: "scripted", databaseId: "db", namespaceId: "ns" }
 
@@ -80,7 +78,6 @@ describe("GoogleDatastore: lookups", () => {
 
       assert.deepStrictEqual(snapshots.map(valueOf), ["x", undefined, "z"])
       assert.deepStrictEqual(snapshots.map(({ version }) => version), [1, 777, 3].map(BigInt))
-      assert.deepStrictEqual(snapshots.map(({ updateTime }) => updateTime), [micros(1), BigInt(0), micros(3)])
     }))
 
   it.effect("results in the order of the keys come back with the very keys that were asked for", () =>
@@ -164,7 +161,6 @@ describe("GoogleDatastore: lookups", () => {
   const unusable: ReadonlyArray<readonly [what: string, response: object]> = [
     ["that says nothing about a key", { found: [], readTime: timestamp(1) }],
     ["that defers every key", { deferred: [wireKey("K", "a")], readTime: timestamp(1) }],
-    ["without the time of the entity", { found: [{ ...entityResult(wireKey("K", "a"), "x", 1), updateTime: null }] }],
     ["without the version of the entity", { found: [{ ...entityResult(wireKey("K", "a"), "x", 1), version: 0 }] }]
   ]
   it.effect.each(unusable)("a response %s is an Internal error", ([, response]) =>
@@ -189,7 +185,7 @@ describe("GoogleDatastore: lookups", () => {
 describe("GoogleDatastore: queries", () => {
   it.effect("a query asks for its kind, range and limit in ascending key order", () =>
     Effect.gen(function*() {
-      const { backend, server } = yield* scripted({ RunQuery: () => batch([], "NO_MORE_RESULTS", 1) })
+      const { backend, server } = yield* scripted({ RunQuery: () => batch([], "NO_MORE_RESULTS") })
 
       yield* backend.query({
         kind: "K",
@@ -240,22 +236,21 @@ describe("GoogleDatastore: queries", () => {
       ])
     }))
 
-  it.effect("unfinished batches are followed to the end, with a lower limit each, and the oldest time counts", () =>
+  it.effect("unfinished batches are followed to the end, with a lower limit each", () =>
     Effect.gen(function*() {
       const { backend, server } = yield* scripted({
         RunQuery: (_, nth) =>
           [
-            batch([entityResult(wireKey("K", "a"), "x", 1)], "NOT_FINISHED", 20, "one"),
-            batch([], "NOT_FINISHED", 10, "two"),
-            batch([entityResult(wireKey("K", "b"), "y", 2)], "NOT_FINISHED", 30, "three"),
-            batch([entityResult(wireKey("K", "c"), "z", 3)], "MORE_RESULTS_AFTER_LIMIT", 40, "four")
+            batch([entityResult(wireKey("K", "a"), "x", 1)], "NOT_FINISHED", "one"),
+            batch([], "NOT_FINISHED", "two"),
+            batch([entityResult(wireKey("K", "b"), "y", 2)], "NOT_FINISHED", "three"),
+            batch([entityResult(wireKey("K", "c"), "z", 3)], "MORE_RESULTS_AFTER_LIMIT", "four")
           ][nth]!
       })
 
-      const { readTime, results } = yield* backend.query({ kind: "K", limit: 3 })
+      const { results } = yield* backend.query({ kind: "K", limit: 3 })
 
       assert.deepStrictEqual(results.map(valueOf), ["x", "y", "z"])
-      assert.strictEqual(readTime, micros(10))
       const asked = server.calls.map(({ request: { query } }) => [
         query.startCursor === undefined ? undefined : String(query.startCursor),
         query.limit.value
@@ -268,24 +263,23 @@ describe("GoogleDatastore: queries", () => {
       const { backend, server } = yield* scripted({
         RunQuery: (_, call) =>
           [
-            batch([], "NOT_FINISHED", 30, "one"),
-            batch([entityResult(wireKey("K", "a"), "x".repeat(500), 1)], "NOT_FINISHED", 20, "two"),
-            batch([entityResult(wireKey("K", "b"), "x".repeat(500), 1)], "NOT_FINISHED", 10, "three"),
-            batch([entityResult(wireKey("K", "c"), "x", 1)], "NO_MORE_RESULTS", 40)
+            batch([], "NOT_FINISHED", "one"),
+            batch([entityResult(wireKey("K", "a"), "x".repeat(500), 1)], "NOT_FINISHED", "two"),
+            batch([entityResult(wireKey("K", "b"), "x".repeat(500), 1)], "NOT_FINISHED", "three"),
+            batch([entityResult(wireKey("K", "c"), "x", 1)], "NO_MORE_RESULTS")
           ][call]!
       })
 
       const bounded = yield* backend.query({ kind: "K", maxBytes: 900 })
       assert.deepStrictEqual(bounded.results.map(({ key }) => key.id), ["a", "b"])
       assert.isTrue(bounded.isCutOff)
-      assert.strictEqual(bounded.readTime, micros(10))
       assert.lengthOf(server.calls, 3)
     }))
 
   it.effect("a query that came to its end within `maxBytes` or not is not cut off", () =>
     Effect.gen(function*() {
       const { backend } = yield* scripted({
-        RunQuery: () => batch([entityResult(wireKey("K", "a"), "x".repeat(500), 1)], "NO_MORE_RESULTS", 20)
+        RunQuery: () => batch([entityResult(wireKey("K", "a"), "x".repeat(500), 1)], "NO_MORE_RESULTS")
       })
 
       assert.isUndefined((yield* backend.query({ kind: "K", maxBytes: 10 })).isCutOff)
@@ -294,7 +288,7 @@ describe("GoogleDatastore: queries", () => {
   it.effect("an unfinished batch that fills the limit is the last", () =>
     Effect.gen(function*() {
       const { backend, server } = yield* scripted({
-        RunQuery: () => batch([entityResult(wireKey("K", "a"), "x", 1)], "NOT_FINISHED", 20, "one")
+        RunQuery: () => batch([entityResult(wireKey("K", "a"), "x", 1)], "NOT_FINISHED", "one")
       })
 
       const { results } = yield* backend.query({ kind: "K", limit: 1 })
@@ -308,9 +302,9 @@ describe("GoogleDatastore: queries", () => {
       const { backend, server } = yield* scripted({
         RunQuery: (_, nth) =>
           [
-            batch([entityResult(wireKey("K", "a"), "x", 1)], "NOT_FINISHED", 20, "one"),
+            batch([entityResult(wireKey("K", "a"), "x", 1)], "NOT_FINISHED", "one"),
             { code: Code.unavailable },
-            batch([entityResult(wireKey("K", "b"), "y", 2)], "NO_MORE_RESULTS", 30)
+            batch([entityResult(wireKey("K", "b"), "y", 2)], "NO_MORE_RESULTS")
           ][nth]!
       })
 
@@ -324,9 +318,11 @@ describe("GoogleDatastore: queries", () => {
     })))
 
   const unusable: ReadonlyArray<readonly [what: string, answer: Answer]> = [
-    ["that is unfinished and has no cursor", batch([entityResult(wireKey("K", "a"), "x", 1)], "NOT_FINISHED", 1)],
-    ["that is unfinished and does not advance", batch([], "NOT_FINISHED", 1, "same")],
-    ["without a time", { response: { batch: { entityResults: [], moreResults: "NO_MORE_RESULTS" } } }],
+    ["that is unfinished and has no cursor", batch([entityResult(wireKey("K", "a"), "x", 1)], "NOT_FINISHED")],
+    ["that is unfinished and does not advance", batch([], "NOT_FINISHED", "same")],
+    ["that does not say whether it is complete", { response: { batch: { entityResults: [] } } }],
+    ["that says it in a word of its own", { bytes: Buffer.from([0x0a, 0x02, 0x28, 0x63]) }],
+    ["that is cut short", { bytes: Buffer.from([0x0a, 0x05, 0x28, 0x03]) }],
     ["that is missing", { response: {} }]
   ]
   it.effect.each(unusable)("a batch %s is an Internal error", ([, answer]) =>
@@ -355,7 +351,7 @@ describe("GoogleDatastore: queries", () => {
   it.effect("the snapshot of a query for keys cannot be expected", () =>
     Effect.gen(function*() {
       const { backend, server } = yield* scripted({
-        RunQuery: () => batch([{ entity: { key: wireKey("K", "a") } }], "NO_MORE_RESULTS", 30)
+        RunQuery: () => batch([{ entity: { key: wireKey("K", "a") } }], "NO_MORE_RESULTS")
       })
       const { results } = yield* backend.query({ kind: "K", keysOnly: true })
 
@@ -477,8 +473,8 @@ describe("GoogleDatastore: retries of reads", () => {
       const rpcs: Array<string> = []
       const { backend } = yield* scripted({
         Lookup: (_, nth) => nth < 2 ? { code: Code.unavailable } : fine,
-        RunQuery: () => batch([], "NO_MORE_RESULTS", 1),
-        Commit: () => ({ response: {} })
+        RunQuery: () => batch([], "NO_MORE_RESULTS"),
+        Commit: landed
       }, { onRpc: (method) => rpcs.push(method) })
 
       const expected = yield* backend.lookup([a])

@@ -20,6 +20,8 @@ export interface Call {
   /** The request as it came. */
   readonly bytes: Uint8Array
   readonly headers: Readonly<Record<string, unknown>>
+  /** How long the client waits for an answer. */
+  readonly timeoutMillis: number
   /** Whether the client gave up on it before it was answered. */
   cancelled: boolean
 }
@@ -108,7 +110,14 @@ const handler =
   (method: Method, script: Script, calls: Array<Call>) =>
   (grpc: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>): void => {
     const request = decodeWith(messages[`${method}Request`], grpc.request)
-    const call: Call = { method, request, bytes: grpc.request, headers: grpc.metadata.getMap(), cancelled: false }
+    const call: Call = {
+      method,
+      request,
+      bytes: grpc.request,
+      headers: grpc.metadata.getMap(),
+      timeoutMillis: Number(grpc.getDeadline()) - Date.now(),
+      cancelled: false
+    }
     const nth = calls.filter((earlier) => earlier.method === method).length
     calls.push(call)
     let answered = false
@@ -131,8 +140,10 @@ const seconds = 1_700_000_000
 /** A `Timestamp` so many microseconds after the beginning of all scripts. */
 export const timestamp = (micros: number) => ({ seconds, nanos: micros * 1_000 })
 
-/** {@link timestamp} as the backend reads it. */
-export const micros = (offset: number): bigint => BigInt(seconds) * BigInt(1_000_000) + BigInt(offset)
+/** The answer to a commit that landed: one result for each of its mutations. */
+export const landed = ({ request }: Call): Answer => ({
+  response: { mutationResults: (request.mutations ?? []).map(() => ({ version: 1 })) }
+})
 
 /** A key of the generated form, from kinds and names in turn. */
 export const wireKey = (...parts: ReadonlyArray<string>) => ({
@@ -143,8 +154,7 @@ export const wireKey = (...parts: ReadonlyArray<string>) => ({
 /** An `EntityResult` with one property `value`. */
 export const entityResult = (key: object, value: string, version: number) => ({
   entity: { key, properties: { value: { stringValue: value, excludeFromIndexes: true } } },
-  version,
-  updateTime: timestamp(version)
+  version
 })
 
 /** An `EntityResult` of a missing entity. */

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { createRequire } from "node:module"
 import { type DatastoreError, FailedPrecondition } from "../../EventboxError.ts"
-import { Code, makeError, type RpcFailure } from "./googleErrors.ts"
+import { Code, makeError, type RpcFailure, toFailure, unsent } from "./googleErrors.ts"
 import {
   type AuthLibrary,
   checkLogin,
@@ -19,6 +19,8 @@ import {
   type LoginSettings,
   makeLogin
 } from "./googleLogin.ts"
+import { type Channel, makeReady, type Ready } from "./googleReady.ts"
+import { type AuthClient, markTokenFailures } from "./googleToken.ts"
 
 /** Names of the RPCs, as the stub and as `datastore.proto` spell them. */
 const rpcNames = {
@@ -51,7 +53,10 @@ export interface Client {
   readonly projectId: string
   /** Sends a request once; an interrupted call is cancelled at once. */
   readonly call: (method: Method, request: Uint8Array, timeoutMillis: number) => Effect.Effect<Uint8Array, RpcFailure>
-  /** Sends a request once; interruption waits for the result. */
+  /**
+   * Sends a request once, when there is a connection and a token for it: what is missing of these fails as `unsent`.
+   * From then on interruption waits for the result.
+   */
   readonly callToEnd: (
     method: Method,
     request: Uint8Array,
@@ -65,6 +70,7 @@ type StubMethod = ((request: Request, metadata: unknown, options: unknown, callb
   readonly path: string
 }
 type Stub = { [Name in Method]: StubMethod } & {
+  readonly getChannel: () => Channel
   readonly makeUnaryRequest: (
     path: string,
     serialize: (request: Request) => Uint8Array,
@@ -74,9 +80,6 @@ type Stub = { [Name in Method]: StubMethod } & {
     options: unknown,
     callback: Callback
   ) => unknown
-}
-interface AuthClient {
-  readonly getRequestHeaders: (url: string) => Promise<unknown>
 }
 type GeneratedClient =
   & {
@@ -130,7 +133,10 @@ export const connect = (settings: ClientSettings): Effect.Effect<Client, Datasto
       })
     )
     passBytes(stub, settings.onRpc)
-    return makeClient(client, projectId, settings, state)
+    const auth = onEmulator ? undefined : yield* attempt(() => client.auth.getClient())
+    if (auth !== undefined) markTokenFailures(auth)
+    const ready = makeReady(stub.getChannel(), auth)
+    return makeClient({ client, projectId, settings, state, ready })
   })
 
 const load: Effect.Effect<ClientConstructor, DatastoreError> = Effect.tryPromise({
@@ -218,12 +224,13 @@ const passBytes = (stub: Stub, onRpc: ((method: string) => void) | undefined): v
 const bytesOf = (request: Request): Uint8Array => request.bytes
 const same = (response: Uint8Array): Uint8Array => response
 
-const makeClient = (
-  client: GeneratedClient,
-  projectId: string,
-  settings: ClientSettings,
-  state: { readonly closed: boolean }
-): Client => {
+const makeClient = ({ client, projectId, ready, settings, state }: {
+  readonly client: GeneratedClient
+  readonly projectId: string
+  readonly settings: ClientSettings
+  readonly state: { readonly closed: boolean }
+  readonly ready: Ready
+}): Client => {
   const send = (
     method: Method,
     bytes: Uint8Array,
@@ -239,31 +246,26 @@ const makeClient = (
       resume(response !== undefined && response !== null ? Effect.succeed(response) : Effect.fail(toFailure(error)))
     })
   }
+  const sendToEnd = (method: Method, request: Uint8Array, timeoutMillis: number) =>
+    Effect.uninterruptible(
+      Effect.callback<Uint8Array, RpcFailure>((resume) => send(method, request, timeoutMillis, undefined, resume))
+    )
   return {
     projectId,
     call: (method, request, timeoutMillis) =>
       Effect.callback((resume, signal) => send(method, request, timeoutMillis, signal, resume)),
     callToEnd: (method, request, timeoutMillis) =>
-      Effect.uninterruptible(
-        Effect.callback((resume) => send(method, request, timeoutMillis, undefined, resume))
+      Effect.suspend(() =>
+        state.closed || ready.isSo()
+          ? sendToEnd(method, request, timeoutMillis)
+          : Effect.flatMap(ready.wait(timeoutMillis), (leftMillis) => sendToEnd(method, request, leftMillis))
       )
   }
 }
 
 const refuse = (request: Uint8Array, maxBytes: number, closed: boolean): RpcFailure | undefined => {
-  const failure = { cause: undefined, sent: false }
-  if (closed) return { ...failure, code: undefined, detail: "the layer is closed" }
+  if (closed) return unsent(undefined, "the layer is closed")
   if (request.length <= maxBytes) return undefined
   const detail = `a request has at most ${maxBytes} bytes, this one has ${request.length}; send less at once`
-  return { ...failure, code: Code.invalidArgument, detail }
-}
-
-const toFailure = (error: unknown): RpcFailure => {
-  const code = typeof error === "object" && error !== null && "code" in error ? error.code : undefined
-  const detail = typeof error === "object" && error !== null && "details" in error && typeof error.details === "string"
-    ? error.details
-    : error instanceof Error
-    ? error.message
-    : String(error)
-  return { code: typeof code === "number" ? code : undefined, detail, cause: error, sent: true }
+  return unsent(Code.invalidArgument, detail)
 }

@@ -7,12 +7,13 @@
  * | Upsert | upsert | upsert at its version | insert |
  * | Patch | upsert with a mask | the same at its version | insert |
  * | Delete | delete | delete at its version | delete at the version reported for the missing entity |
- * | not written | – | update with the very message that was read, at its version | as Delete |
+ * | not written | – | update that changes nothing, at its version | as Delete |
  *
  * *At a version*: `base_version` with the strategy FAIL, which makes the whole commit fail when the entity has another
  * one. Always FAIL: the default strategy applies the stale mutation on the emulator, and skips it silently in
- * production. *Cannot succeed*: nothing is sent; a lookup tells whether the expectation (contention) or existence is
- * what is wrong.
+ * production. *Changes nothing*: the update has no properties, and a mask that names one which the entity does not have
+ * either; so nothing of what was only read is sent. Never an empty mask, which may mean all properties. *Cannot
+ * succeed*: nothing is sent; a lookup tells whether the expectation (contention) or existence is what is wrong.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -20,22 +21,26 @@ import { type CommitRequest, type Mutation, mutationKey, type Snapshot } from ".
 import {
   Aborted,
   AlreadyExists,
+  CommitTooLarge,
   ContentionError,
   type DatastoreError,
-  EntityChanged,
   InvalidArgument
 } from "../../EventboxError.ts"
+import { entityChanged } from "../../internal/contention.ts"
+import { itemKind } from "../../internal/stored.ts"
 import { checkPath, type Key, maxKeyBytes } from "../../Key.ts"
 import { UnencodableError } from "./googleEntity.ts"
 import { Code, leavesDoubt, makeError, type RpcFailure, toError, unknownOutcome } from "./googleErrors.ts"
 import {
   beginTransactionRequest,
   commitRequest,
+  inTransaction,
   readBeginTransactionResponse,
+  readCommitResponse,
   rollbackRequest,
   type WireMutation
 } from "./googleMessages.ts"
-import { type Connection, lookup, lookupWith, retrying } from "./googleReads.ts"
+import { type Connection, decode, lookup, lookupWith, retrying, unreadable } from "./googleReads.ts"
 import { GoogleSnapshot } from "./googleSnapshot.ts"
 
 /** How an expectation on an entity that is not written is checked; see the layer's option of this name. */
@@ -59,7 +64,10 @@ export const commit = (
       return commitInteractively(connection, request, mutations, onUnwritten)
     }
     const all = onUnwritten.length === 0 ? mutations : [...mutations, ...onUnwritten.map(confirm)]
-    return send(connection, request, all, undefined)
+    return Effect.flatMap(
+      encode(connection, request, () => commitRequest(connection.partition, all, "own")),
+      (bytes) => send(connection, request, all, bytes)
+    )
   })
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -94,6 +102,9 @@ const plan = (
     // Production checks this too, the emulator does not. Shorter ones are below the limit whatever they are made of.
     const problem = id.length < maxKeyBytes / 3 ? undefined : checkPath(key.path)
     if (problem !== undefined) return refused(key, problem)
+    if (mutation._tag === "Patch" && Object.keys(mutation.entity.properties).length === 0) {
+      return refused(key, "a patch sets at least one property")
+    }
     const planned = expecting(mutation, expectations.get(id))
     if (planned === undefined) impossible = true
     else wire.push(planned)
@@ -121,8 +132,7 @@ const usable = (snapshot: Snapshot): GoogleSnapshot => {
   return snapshot
 }
 
-const isAbsent = (snapshot: Snapshot): boolean =>
-  GoogleSnapshot.is(snapshot) && GoogleSnapshot.message(snapshot) === undefined
+const isAbsent = (snapshot: Snapshot): boolean => GoogleSnapshot.is(snapshot) && GoogleSnapshot.isAbsent(snapshot)
 
 /** The mutation together with what is expected of its key; `undefined` when they contradict each other. */
 const expecting = (mutation: Mutation, expected: GoogleSnapshot | undefined): WireMutation | undefined => {
@@ -136,9 +146,11 @@ const expecting = (mutation: Mutation, expected: GoogleSnapshot | undefined): Wi
 
 /** A mutation that changes nothing and fails when the expectation is no longer true. */
 const confirm = (expected: GoogleSnapshot): WireMutation => {
-  const message = GoogleSnapshot.message(expected)
+  const { key } = expected
   return {
-    operation: message === undefined ? { _tag: "Delete", key: expected.key } : { _tag: "Unchanged", message },
+    operation: isAbsent(expected)
+      ? { _tag: "Delete", key }
+      : { _tag: "Confirm", key, property: GoogleSnapshot.unusedName(expected) },
     baseVersion: expected.version
   }
 }
@@ -147,28 +159,61 @@ const confirm = (expected: GoogleSnapshot): WireMutation => {
 // The RPC and its errors
 // ---------------------------------------------------------------------------------------------------------------------
 
+/** Beside the deadline, milliseconds for each mutation: the emulator takes 0.3. */
+const millisPerMutation = 1
+
 const send = (
   connection: Connection,
   request: CommitRequest,
   mutations: ReadonlyArray<WireMutation>,
-  transaction: Uint8Array | undefined
-): Effect.Effect<void, CommitError> => {
-  const { client, commitDeadlineMillis, partition } = connection
-  return Effect.flatMap(
-    encode(request, () => commitRequest(partition, mutations, transaction)),
-    (bytes) =>
-      Effect.catch(
-        Effect.asVoid(client.callToEnd("commit", bytes, commitDeadlineMillis)),
-        (failure) =>
-          failed(connection, request, failure, mutations.some(({ baseVersion }) => baseVersion !== undefined))
-      )
+  bytes: Uint8Array
+): Effect.Effect<void, CommitError> =>
+  Effect.matchEffect(
+    connection.client.callToEnd(
+      "commit",
+      bytes,
+      connection.commitDeadlineMillis + mutations.length * millisPerMutation
+    ),
+    {
+      onSuccess: (response) => answered(request, mutations, response),
+      onFailure: (failure) => failed(connection, request, failure, mutations, bytes.length)
+    }
   )
+
+/**
+ * Whether a commit landed whole. An answer that cannot be read, or that does not speak of every mutation, is no proof
+ * of that, and none of the opposite.
+ */
+const answered = (
+  request: CommitRequest,
+  mutations: ReadonlyArray<WireMutation>,
+  bytes: Uint8Array
+): Effect.Effect<void, CommitError> => {
+  const doubt = (detail: string, cause?: unknown) =>
+    Effect.fail(unknownOutcome({ code: undefined, detail, cause }, request.mutations.map(mutationKey)))
+  try {
+    const { conflicts, results } = readCommitResponse(bytes)
+    if (conflicts.length > 0) return Effect.fail(entityChanged(conflicts.map((index) => keyOf(mutations[index]!))))
+    if (results >= mutations.length) return Effect.void
+    return doubt(`the answer speaks of ${results} of ${mutations.length} mutations`)
+  } catch (cause) {
+    return doubt("the answer cannot be read", cause)
+  }
 }
 
-const encode = (request: CommitRequest, make: () => Uint8Array): Effect.Effect<Uint8Array, DatastoreError> =>
+const keyOf = ({ operation }: WireMutation): Key => "key" in operation ? operation.key : operation.entity.key
+
+const encode = (
+  { maxRequestBytes }: Connection,
+  request: CommitRequest,
+  make: () => Uint8Array
+): Effect.Effect<Uint8Array, DatastoreError> =>
   Effect.suspend(() => {
     try {
-      return Effect.succeed(make())
+      const bytes = make()
+      if (bytes.length <= maxRequestBytes) return Effect.succeed(bytes)
+      const detail = `a request has at most ${maxRequestBytes} bytes, this one has ${bytes.length}; write less at once`
+      return Effect.fail(makeError("commit", new CommitTooLarge({ detail })))
     } catch (cause) {
       if (!(cause instanceof UnencodableError)) return Effect.die(cause)
       return Effect.fail(
@@ -177,18 +222,18 @@ const encode = (request: CommitRequest, make: () => Uint8Array): Effect.Effect<U
     }
   })
 
-/** What the failure of a commit means; looks the keys up when the code alone does not tell. */
+/** What the failure of a commit means; looks keys up when the code alone does not tell. */
 const failed = (
   connection: Connection,
   request: CommitRequest,
   failure: RpcFailure,
-  conditional: boolean
+  mutations: ReadonlyArray<WireMutation>,
+  sizeBytes: number
 ): Effect.Effect<never, CommitError> => {
   const keys = request.mutations.map(mutationKey)
   if (leavesDoubt(failure)) return Effect.fail(unknownOutcome(failure, keys))
-  const expected = new Set(request.expected.map(({ key }) => key.toString()))
-  const blind = (tag: Mutation["_tag"]) =>
-    request.mutations.some((mutation) => mutation._tag === tag && !expected.has(mutationKey(mutation).toString()))
+  if (failure.fate === "unsent") return Effect.fail(toError("commit", failure, keys))
+  const conditional = mutations.some(({ baseVersion }) => baseVersion !== undefined)
   switch (failure.code) {
     case Code.aborted:
       return Effect.fail(aborted(failure))
@@ -197,57 +242,84 @@ const failed = (
       break
     case Code.alreadyExists:
       // Without a blind insert, only an expected absence can have met an entity.
-      return blind("Insert") ? explain(connection, request, failure) : Effect.fail(changed(request.expected, failure))
+      return blindInserts(request).length > 0
+        ? explain(connection, request, failure)
+        : Effect.fail(changed(request.expected, failure))
     case Code.notFound:
       // It also says that the project or the database does not exist: then the lookup fails with it as well.
       if (conditional) return explain(connection, request, failure)
+      break
+    case Code.invalidArgument:
+    case Code.resourceExhausted: {
+      const size = sizeBytes + storedBytes(request)
+      if (size <= connection.maxRequestBytes / 2) break
+      const { cause, detail } = failure
+      const about = `${size} bytes with those that it replaces; write less at once: ${detail}`
+      return Effect.fail(makeError("commit", new CommitTooLarge({ detail: about, cause })))
+    }
   }
   return Effect.fail(toError("commit", failure, keys))
+}
+
+/** Bytes of the entities that a commit replaces or deletes, as far as it has read them: the service counts them too. */
+const storedBytes = ({ expected, mutations }: CommitRequest): number => {
+  const written = new Set(mutations.map((mutation) => mutationKey(mutation).toString()))
+  return expected.reduce(
+    (sum, snapshot) =>
+      written.has(snapshot.key.toString()) && GoogleSnapshot.is(snapshot)
+        ? sum + GoogleSnapshot.sizeBytes(snapshot)
+        : sum,
+    0
+  )
 }
 
 const aborted = (failure: RpcFailure | undefined): ContentionError =>
   new ContentionError({ reason: new Aborted(failure === undefined ? {} : { cause: failure.cause }) })
 
-const changed = (expected: ReadonlyArray<Snapshot>, failure: RpcFailure | undefined): ContentionError => {
-  const keys = expected.map(({ key }) => key)
-  return new ContentionError({
-    reason: new EntityChanged(failure === undefined ? { keys } : { keys, cause: failure.cause })
-  })
+const changed = (expected: ReadonlyArray<Snapshot>, failure: RpcFailure | undefined): ContentionError =>
+  entityChanged(expected.map(({ key }) => key), failure?.cause)
+
+/** Keys that are inserted whose absence is not expected. */
+const blindInserts = ({ expected, mutations }: CommitRequest): ReadonlyArray<Key> => {
+  const inserted = mutations.filter(({ _tag }) => _tag === "Insert").map(mutationKey)
+  if (inserted.length === 0) return inserted
+  const known = new Set(expected.map(({ key }) => key.toString()))
+  return inserted.filter((key) => !known.has(key.toString()))
 }
 
 /**
  * Finds out by a lookup why a commit that wrote nothing cannot be applied. Expectations come first: existence is the
- * caller's mistake only while everything that was expected is true.
+ * caller's mistake only while what was expected is true. Items of a set are not asked: a batch is lost with its head,
+ * and there may be a thousand of them.
  */
 const explain = (
   connection: Connection,
   request: CommitRequest,
   failure: RpcFailure | undefined
 ): Effect.Effect<never, CommitError> => {
-  const keys = new Map<string, Key>()
-  for (const { key } of request.expected) keys.set(key.toString(), key)
-  for (const mutation of request.mutations) {
-    if (mutation._tag === "Insert") {
-      keys.set(mutation.entity.key.toString(), mutation.entity.key)
-    }
-  }
+  const inserted = request.mutations.filter(({ _tag }) => _tag === "Insert").map(mutationKey)
+  const named = new Set(inserted.map(String))
+  const asked = request.expected.filter(({ key }) => key.kind !== itemKind || named.has(key.toString()))
+  const keys = new Map([...inserted, ...asked.map(({ key }) => key)].map((key) => [key.toString(), key]))
+  // One at least, since it also tells whether there is such a database.
+  if (keys.size === 0) { for (const { key } of request.expected.slice(0, 1)) keys.set(key.toString(), key) }
   return Effect.flatMap(
     lookup(connection, Array.from(keys.values())),
-    (snapshots) => Effect.fail(verdict(request, snapshots, failure))
+    (snapshots) => Effect.fail(verdict(asked, inserted, snapshots, failure))
   )
 }
 
 const verdict = (
-  request: CommitRequest,
+  expected: ReadonlyArray<Snapshot>,
+  inserted: ReadonlyArray<Key>,
   snapshots: ReadonlyArray<Snapshot>,
   failure: RpcFailure | undefined
 ): CommitError => {
   const now = new Map(snapshots.map((snapshot) => [snapshot.key.toString(), snapshot]))
-  const differs = request.expected.filter((snapshot) => !same(snapshot, now.get(snapshot.key.toString())!))
+  const differs = expected.filter((snapshot) => !same(snapshot, now.get(snapshot.key.toString())!))
   if (differs.length > 0) return changed(differs, failure)
   const cause = failure === undefined ? {} : { cause: failure.cause }
-  const existing = request.mutations.filter(({ _tag }) => _tag === "Insert").map(mutationKey)
-    .filter((key) => !isAbsent(now.get(key.toString())!))
+  const existing = inserted.filter((key) => !isAbsent(now.get(key.toString())!))
   if (existing.length > 0) return makeError("commit", new AlreadyExists({ detail: "", ...cause }), existing)
   // What was in the way has gone since: another writer was there.
   return aborted(failure)
@@ -272,20 +344,27 @@ const commitInteractively = (
 ): Effect.Effect<void, CommitError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
-      restore(begin(connection)),
-      (transaction) =>
-        restore(compare(connection, transaction, unwritten)).pipe(
-          Effect.andThen(send(connection, request, mutations, transaction)),
-          Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : rollback(connection, transaction))
-        )
+      // First, so that what cannot be sent begins no transaction.
+      encode(connection, request, () => commitRequest(connection.partition, mutations, "begun")),
+      (bytes) =>
+        Effect.flatMap(restore(begin(connection)), (transaction) =>
+          restore(compare(connection, transaction, unwritten)).pipe(
+            Effect.andThen(() => send(connection, request, mutations, inTransaction(bytes, transaction))),
+            Effect.onExit((exit) =>
+              Exit.isSuccess(exit) ? Effect.void : rollback(connection, transaction)
+            )
+          ))
     )
   )
 
-const begin = (connection: Connection): Effect.Effect<Uint8Array, DatastoreError> =>
-  Effect.map(
-    retrying(connection, "commit", "beginTransaction", beginTransactionRequest(connection.partition)),
-    readBeginTransactionResponse
-  )
+const begin = Effect.fnUntraced(
+  function*(connection: Connection): Effect.fn.Return<Uint8Array, DatastoreError> {
+    const request = beginTransactionRequest(connection.partition)
+    const response = yield* retrying(connection, "commit", "beginTransaction", request)
+    const transaction = yield* decode("commit", () => readBeginTransactionResponse(response))
+    return transaction.length === 0 ? yield* unreadable("commit", "it names no transaction") : transaction
+  }
+)
 
 const compare = (
   connection: Connection,

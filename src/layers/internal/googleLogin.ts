@@ -6,6 +6,7 @@ import * as Redacted from "effect/Redacted"
 import { readFile } from "node:fs/promises"
 import { type DatastoreError, FailedPrecondition, Unauthenticated, Unavailable } from "../../EventboxError.ts"
 import { makeError } from "./googleErrors.ts"
+import { isTokenServerDown } from "./googleToken.ts"
 
 /** The login of a service account. */
 export interface ServiceAccount {
@@ -100,17 +101,13 @@ const reasonOf = (cause: unknown): Unauthenticated | Unavailable => {
   const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
   const message = messageOf(cause)
   const text = typeof code === "string" && !message.includes(code) ? `${code}: ${message}` : message
-  if (typeof code === "string" && networkCodes.has(code)) {
-    return new Unavailable({ detail: `the token server cannot be reached: ${text}` })
-  }
+  if (isTokenServerDown(cause)) return new Unavailable({ detail: `there is no token to be had: ${text}` })
   return new Unauthenticated({
     detail:
       `${text}; log in with \`gcloud auth application-default login\`, or name a key file in \`keyFilename\` or ` +
       "GOOGLE_APPLICATION_CREDENTIALS, or set DATASTORE_EMULATOR_HOST"
   })
 }
-
-const networkCodes = new Set(["ENOTFOUND", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EAI_AGAIN", "EHOSTUNREACH"])
 
 const messageOf = (cause: unknown): string => {
   // The parser quotes a piece of the text that it could not read.

@@ -22,8 +22,8 @@ export const strong: ReadOptions = { _tag: "Strong" }
 export interface WireMutation {
   readonly operation:
     | { readonly _tag: "Insert" | "Upsert" | "Patch"; readonly entity: Entity }
-    /** Writes an `Entity` message as it is. */
-    | { readonly _tag: "Unchanged"; readonly message: Uint8Array }
+    /** Changes nothing: an update whose mask names one property, which the entity must not have. */
+    | { readonly _tag: "Confirm"; readonly key: Key; readonly property: string }
     | { readonly _tag: "Delete"; readonly key: Key }
   readonly baseVersion: Version | undefined
 }
@@ -48,7 +48,16 @@ export interface LookupResponse {
 export interface RunQueryResponse {
   readonly results: ReadonlyArray<EntityResult>
   readonly endCursor: Uint8Array
-  readonly finished: boolean
+  /** Whether it was the last one; `undefined` when the answer does not say so. */
+  readonly finished: boolean | undefined
+}
+
+/** The answer to a commit. */
+export interface CommitResponse {
+  /** How many mutations it speaks of. */
+  readonly results: number
+  /** The places of those that were not applied, because of a conflict. */
+  readonly conflicts: ReadonlyArray<number>
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -95,21 +104,26 @@ export const runQueryRequest = (
 export const commitRequest = (
   partition: Partition,
   mutations: ReadonlyArray<WireMutation>,
-  transaction: Uint8Array | undefined
+  transaction: "own" | "begun"
 ): Buffer => {
   const writer = new WireWriter(128 + mutations.reduce((sum, { operation }) => sum + operationBytes(operation), 0))
-  if (transaction === undefined) writeReadWrite(writer)
+  if (transaction === "own") writeReadWrite(writer)
   writeHeader(writer, partition)
   for (let index = mutations.length - 1; index >= 0; index--) writeMutation(writer, mutations[index]!, partition)
   writer.varint(5, transactional)
-  if (transaction !== undefined) writer.bytes(1, transaction)
   return writer.finish()
+}
+
+/** A `CommitRequest` as the end of this transaction, which had not begun when the request was written. */
+export const inTransaction = (request: Uint8Array, transaction: Uint8Array): Buffer => {
+  const writer = new WireWriter(128)
+  writer.bytes(1, transaction)
+  return Buffer.concat([writer.finish(), request])
 }
 
 const operationBytes = (operation: WireMutation["operation"]): number => {
   switch (operation._tag) {
-    case "Unchanged":
-      return 32 + operation.message.length
+    case "Confirm":
     case "Delete":
       return 192
     default:
@@ -168,8 +182,9 @@ const writeMutation = (writer: WireWriter, { baseVersion, operation }: WireMutat
     case "Upsert":
       writeEntity(writer, entityField[operation._tag], operation.entity, partition)
       break
-    case "Unchanged":
-      writer.bytes(entityField.Update, operation.message)
+    case "Confirm":
+      writeMask(writer, [operation.property])
+      writeEntity(writer, entityField.Update, withoutProperties(operation.key), partition)
       break
     case "Delete":
       writeKey(writer, 7, operation.key, partition)
@@ -177,14 +192,22 @@ const writeMutation = (writer: WireWriter, { baseVersion, operation }: WireMutat
   writer.message(6, mark)
 }
 
-/** `PropertyMask`: dots and backslashes of a name are escaped, since a path has names between its dots. */
+const withoutProperties = (key: Key): Entity => ({ key, properties: {}, unindexed: "all" })
+
+/**
+ * `PropertyMask`. A path has names between its dots: one that is no plain word stands in backticks, in which backticks
+ * and backslashes are escaped.
+ */
 const writeMask = (writer: WireWriter, names: ReadonlyArray<string>): void => {
   const mark = writer.written
   for (let index = names.length - 1; index >= 0; index--) {
-    writer.string(1, names[index]!.replace(/[.\\]/g, "\\$&"))
+    const name = names[index]!
+    writer.string(1, plainName.test(name) ? name : `\`${name.replace(/[`\\]/g, "\\$&")}\``)
   }
   writer.message(9, mark)
 }
+
+const plainName = /^[a-zA-Z_][a-zA-Z_0-9]*$/
 
 const entityField = { Insert: 4, Update: 5, Upsert: 6 } as const
 
@@ -234,7 +257,9 @@ const lessThanOrEqual = 2
 const greaterThan = 3
 const greaterThanOrEqual = 4
 const hasAncestor = 11
-const notFinished = 1
+
+/** What the values of `MoreResultsType` say; in those that are not here the answer does not say anything. */
+const isLast: ReadonlyMap<number | bigint, boolean> = new Map([[1, false], [2, true], [3, true], [4, true]])
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Responses
@@ -260,7 +285,7 @@ export const readLookupResponse = (bytes: Uint8Array): LookupResponse => {
 /** Reads a `RunQueryResponse`. */
 export const readRunQueryResponse = (bytes: Uint8Array): RunQueryResponse => {
   const reader = new WireReader(bytes)
-  let batch: RunQueryResponse = { results: [], endCursor: empty, finished: true }
+  let batch: RunQueryResponse = { results: [], endCursor: empty, finished: undefined }
   while (reader.next()) {
     if (reader.field === 1) batch = readBatch(reader)
     else reader.skip()
@@ -271,12 +296,12 @@ export const readRunQueryResponse = (bytes: Uint8Array): RunQueryResponse => {
 const readBatch = (reader: WireReader): RunQueryResponse => {
   const results: Array<EntityResult> = []
   let endCursor: Uint8Array = empty
-  let finished = true
+  let finished: boolean | undefined
   const outer = reader.enter()
   while (reader.next()) {
     if (reader.field === 2) results.push(readResult(reader))
     else if (reader.field === 4) endCursor = reader.view()
-    else if (reader.field === 5) finished = reader.integer() !== notFinished
+    else if (reader.field === 5) finished = isLast.get(reader.integer())
     else reader.skip()
   }
   reader.leave(outer)
@@ -292,6 +317,34 @@ export const readBeginTransactionResponse = (bytes: Uint8Array): Uint8Array => {
     else reader.skip()
   }
   return id
+}
+
+/** Reads a `CommitResponse`. */
+export const readCommitResponse = (bytes: Uint8Array): CommitResponse => {
+  const reader = new WireReader(bytes)
+  const conflicts: Array<number> = []
+  let results = 0
+  while (reader.next()) {
+    if (reader.field === 3) {
+      if (readConflict(reader)) conflicts.push(results)
+      results++
+    } else {
+      reader.skip()
+    }
+  }
+  return { results, conflicts }
+}
+
+/** Whether a `MutationResult` says that its mutation was left out. */
+const readConflict = (reader: WireReader): boolean => {
+  let conflict = false
+  const outer = reader.enter()
+  while (reader.next()) {
+    if (reader.field === 5) conflict = reader.boolean()
+    else reader.skip()
+  }
+  reader.leave(outer)
+  return conflict
 }
 
 const readResult = (reader: WireReader): EntityResult => {

@@ -31,7 +31,10 @@ export interface Connection {
   readonly partition: Partition
   /** How long a read may take in all, its retries included. */
   readonly readDeadlineMillis: number
+  /** How long a commit may take, beside what its mutations add. */
   readonly commitDeadlineMillis: number
+  /** Larger commits are refused before they are sent. */
+  readonly maxRequestBytes: number
 }
 
 /** Keys in one RPC. Source: Datastore limits, "keys per lookup". */
@@ -188,6 +191,7 @@ export const runQuery = Effect.fnUntraced(
           results.push(present(result, key, connection.partition, query.keysOnly === true))
         }
       })
+      if (batch.finished === undefined) return yield* unreadable("query", "it does not say whether it is complete")
       if (batch.finished || results.length === limit) return { results }
       size += batch.size
       if (query.maxBytes !== undefined && size >= query.maxBytes && results.length > 0) {
@@ -250,7 +254,8 @@ const backoff = (endMillis: number) =>
     )
   )
 
-const decode = <A>(operation: string, evaluate: () => A): Effect.Effect<A, DatastoreError> =>
+/** Reads a response; one that cannot be read is `Internal`. */
+export const decode = <A>(operation: string, evaluate: () => A): Effect.Effect<A, DatastoreError> =>
   Effect.try({
     try: evaluate,
     catch: (cause) => {
@@ -259,7 +264,8 @@ const decode = <A>(operation: string, evaluate: () => A): Effect.Effect<A, Datas
     }
   })
 
-const unreadable = (operation: string, detail: string): Effect.Effect<never, DatastoreError> =>
+/** A response that was read and is of no use. */
+export const unreadable = (operation: string, detail: string): Effect.Effect<never, DatastoreError> =>
   Effect.fail(makeError(operation, new Internal({ detail: `the response cannot be used: ${detail}` })))
 
 const zero = BigInt(0)

@@ -43,11 +43,23 @@ export class GoogleSnapshot implements Snapshot {
     return #message in snapshot
   }
 
-  /**
-   * The `Entity` message exactly as it came: an update with it changes nothing. `undefined` when there is no entity.
-   */
-  static message(self: GoogleSnapshot): Uint8Array | undefined {
-    return self.#message
+  static isAbsent(self: GoogleSnapshot): boolean {
+    return self.#message === undefined
+  }
+
+  /** Bytes of the entity in wire form, about those that it has where it is stored. */
+  static sizeBytes(self: GoogleSnapshot): number {
+    return self.#message === undefined ? 0 : self.#message.length
+  }
+
+  /** A name that no property of the entity has: one that does not occur in its message at all. */
+  static unusedName(self: GoogleSnapshot): string {
+    const message = self.#message
+    if (message === undefined) return unusedName
+    const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength)
+    let name = unusedName
+    for (let number = 1; bytes.includes(name); number++) name = `${unusedName}${number}`
+    return name
   }
 
   /** Whether it came from a query for keys: its message then lacks the properties. */
@@ -55,3 +67,6 @@ export class GoogleSnapshot implements Snapshot {
     return self.#keysOnly
   }
 }
+
+/** A plain word, which needs no quotes in a mask. */
+const unusedName = "eventbox_expects_no_change"

@@ -1,9 +1,9 @@
 /**
  * The protobuf wire format, as far as Datastore's messages use it: varints, doubles, strings, bytes, submessages.
  *
- * Why not the generated message classes: they know only the fields of their release, so an entity that goes through
- * them loses what a newer server put in, and a write that must change nothing would change it. They also make a `Long`
- * and a string of every integer, and two objects of every value.
+ * Why not the generated message classes: they make a `Long` and a string of every integer, and two objects of every
+ * value. They also know only the fields of their release, so that a value of a newer kind would be lost on its way
+ * through an `Entity.Opaque`.
  *
  * Source: protobuf.dev, "Encoding". Tests compare both directions with the generated classes.
  */
