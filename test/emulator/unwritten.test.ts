@@ -111,8 +111,8 @@ for (const unwrittenExpectations of ["noop", "interactive"] as const) {
         assert.deepStrictEqual(
           countBy(rpcs),
           unwrittenExpectations === "noop"
-            ? { RunQuery: 1, Lookup: 1, Commit: 2 }
-            : { RunQuery: 1, Lookup: 2, BeginTransaction: 1, Commit: 2 }
+            ? { RunQuery: 1, Lookup: 1, Commit: 1 }
+            : { RunQuery: 1, Lookup: 2, BeginTransaction: 1, Commit: 1 }
         )
       }))
 

@@ -6,7 +6,7 @@ import * as Datastore from "../../src/Datastore.ts"
 import * as Eventbox from "../../src/Eventbox.ts"
 import type { ContentionError, DatastoreError } from "../../src/EventboxError.ts"
 import * as Processor from "../../src/Processor.ts"
-import { client, type ClientOptions, sorted, storedIds } from "./emuClients.ts"
+import { client, type ClientOptions, sorted } from "./emuClients.ts"
 import { makeWire, type Wire } from "./emuWire.ts"
 
 /** Applies numbers to its state, or keeps it; either way a side effect copies each number to another box. */
@@ -41,18 +41,15 @@ export const accounts = (afterwards: Array<number>) =>
       })
   }))
 
-/** One account, and a worker behind a network of its own. */
+/** One account, and a worker whose requests take a way of their own. */
 export interface Setting {
-  readonly wire: Wire
   readonly account: Processor.Recipient<Account>
-  /** One batch and its post-process effects, behind the wire: what became of it. */
+  /** One batch and its post-process effects: what became of it. */
   readonly work: Effect.Effect<string>
-  /** The same by another worker, which nothing is wrong with, and whose deletes are done when it returns. */
+  /** The same by another worker, which nothing is wrong with. */
   readonly workElsewhere: Effect.Effect<string>
   /** What became of the events: in the state, in the copies, in post-process effects, and what is left of them. */
   readonly seen: Effect.Effect<Seen, never, Datastore.Datastore>
-  /** Ids of the events that are stored, whether or not they are visible. */
-  readonly stored: Effect.Effect<ReadonlyArray<string>, never, Datastore.Datastore>
 }
 
 export interface Seen {
@@ -64,17 +61,28 @@ export interface Seen {
 
 let accountsMade = 0
 
-/** An account with three events, 1 to 3, that change its state or keep it. */
+/** An account and a worker behind a network of its own; see {@link setUpBehind}. */
 export const setUp = (
   projectId: string,
   changes: boolean,
   options: ClientOptions = {}
-): Effect.Effect<Setting, never, Datastore.Datastore | Scope.Scope> =>
+): Effect.Effect<Setting & { readonly wire: Wire }, never, Datastore.Datastore | Scope.Scope> =>
+  Effect.gen(function*() {
+    const wire = yield* makeWire
+    return { ...(yield* setUpBehind(wire.host, projectId, changes, options)), wire }
+  })
+
+/** An account with three events, 1 to 3, that change its state or keep it; its worker connects to a host. */
+export const setUpBehind = (
+  host: string,
+  projectId: string,
+  changes: boolean,
+  options: ClientOptions = {}
+): Effect.Effect<Setting, never, Datastore.Datastore> =>
   Effect.gen(function*() {
     const account = Account.recipient(`a${accountsMade++}`)
     const afterwards: Array<number> = []
     yield* Effect.orDie(Eventbox.emitAll(Account, account, [1, 2, 3].map((n) => ({ n, changes }))))
-    const wire = yield* makeWire
     const process = Effect.gen(function*() {
       const { postProcess } = yield* Eventbox.processBatch(Account, account)
       for (const effect of postProcess) yield* effect
@@ -100,11 +108,9 @@ export const setUp = (
     const workWith = (settings: ClientOptions) =>
       Effect.orDie(Effect.suspend(() => Effect.provide(process, client(projectId, settings))))
     return {
-      wire,
       account,
-      work: workWith({ ...options, emulatorHost: wire.host }),
+      work: workWith({ ...options, emulatorHost: host }),
       workElsewhere: workWith({}),
-      seen: Effect.orDie(seen),
-      stored: Effect.orDie(storedIds(account.key))
+      seen: Effect.orDie(seen)
     }
   })
