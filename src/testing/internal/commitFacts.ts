@@ -2,6 +2,7 @@
  * Facts of the conformance suite about commits, what they expect, and versions.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { Mutation, Snapshot } from "../../Backend.ts"
 import * as Entity from "../../Entity.ts"
 import * as Key from "../../Key.ts"
@@ -26,6 +27,8 @@ import {
 /** States them. */
 export const commitFacts = (declare: Declare): void => {
   commits(declare)
+  patches(declare)
+  patchedFlags(declare)
   expectations(declare)
   manyExpectations(declare)
   versions(declare)
@@ -95,6 +98,82 @@ const commits = (declare: Declare): void => {
 
       sameProperties(propertiesOf((yield* backend.lookup([key]))[0]!), { b: 3 })
     }))
+}
+
+const patch = (entity: Entity.Entity): Mutation => ({ _tag: "Patch", entity })
+
+const patches = (declare: Declare): void => {
+  declare.fact(
+    "a patch sets what it names, keeps the others, and makes a missing entity",
+    () =>
+      Effect.gen(function*() {
+        const { backend, root } = yield* setup
+        const [there, missing] = ids("there", "missing").map((id) => Key.child(root, "Leaf", id))
+        const before = { a: 1, b: { c: [1, { d: null }], e: "x" }, f: new Uint8Array([1, 2]) }
+        yield* upsert(backend, [Entity.make(there!, before)])
+        const own = { a: "new", b: { g: 1 }, h: [2] }
+
+        yield* backend.commit({
+          mutations: [there!, missing!].map((key) => patch(Entity.make(key, own))),
+          expected: []
+        })
+
+        const [kept, made] = (yield* backend.lookup([there!, missing!])).map(propertiesOf)
+        sameProperties(kept!, { ...own, f: before.f })
+        sameProperties(made!, own)
+      })
+  )
+
+  declare.fact("a patch sets a property whatever its name is, and no other", () =>
+    Effect.gen(function*() {
+      const { backend, root } = yield* setup
+      const key = Key.child(root, "Leaf", "a")
+      const names = ["a", "a.b", "a\\", "\\.", "`", "\\`", "``", ".", "a b", "1", "\"", "é", "\u{1f600}", "_", "*"]
+      const before = Object.fromEntries(names.map((name) => [name, name === "a" ? { b: 0 } : 0]))
+      yield* upsert(backend, [Entity.make(key, before)])
+      const expected: Record<string, Entity.Value> = { ...before }
+      for (const [index, name] of names.entries()) {
+        expected[name] = index + 1
+        yield* backend.commit({ mutations: [patch(Entity.make(key, { [name]: index + 1 }))], expected: [] })
+
+        sameProperties(propertiesOf((yield* backend.lookup([key]))[0]!), expected)
+      }
+    }))
+
+  declare.fact("a patch of no property is refused", () =>
+    Effect.gen(function*() {
+      const { backend, root } = yield* setup
+      const nothing = { mutations: [patch(Entity.make(root, {}))], expected: [] }
+
+      same(yield* outcome(backend.commit(nothing)), "InvalidArgument")
+    }))
+}
+
+const patchedFlags = (declare: Declare): void => {
+  declare.fact(
+    "a patch keeps the index flags of what it does not name, and sets those of what it names",
+    () =>
+      Effect.gen(function*() {
+        const { backend, root } = yield* setup
+        const key = Key.child(root, "Leaf", "a")
+        const long = "x".repeat(2_000)
+        yield* upsert(backend, [
+          Entity.make(key, { a: long, b: 1, c: { d: long, e: 1 }, f: long, g: 1, h: { i: 1 } }, {
+            unindexed: ["a", "c.d", "f", "h"]
+          })
+        ])
+
+        yield* backend.commit({
+          mutations: [patch(Entity.make(key, { f: 1, g: long, h: { i: 1, j: long } }, { unindexed: ["g", "h.j"] }))],
+          expected: []
+        })
+
+        const { properties, unindexed } = Option.getOrThrow((yield* backend.lookup([key]))[0]!.entity)
+        sameProperties(properties, { a: long, b: 1, c: { d: long, e: 1 }, f: 1, g: long, h: { i: 1, j: long } })
+        const flags = { a: true, b: false, "c.d": true, "c.e": false, f: false, g: true, "h.i": false, "h.j": true }
+        for (const [path, flag] of Object.entries(flags)) same(Entity.isUnindexed(unindexed, path), flag, path)
+      })
+  )
 }
 
 const expectations = (declare: Declare): void => {
