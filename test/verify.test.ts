@@ -325,12 +325,12 @@ onEmulator("verify: whatever happens", (it) => {
   it.effect("a question that dies has no answer, the others are asked, and the namespace is emptied", () =>
     Effect.gen(function*() {
       const dies: Question = {
-        ...question("clock"),
+        ...question("versions"),
         title: "dies",
         ask: ({ backend, root }) =>
           Effect.andThen(upsert(backend, [leaf(root, 1)]), Effect.die(new Error("unforeseen")))
       }
-      const { plan, verdict } = verifying(freshAddress(), { questions: [dies, question("clock")] })
+      const { plan, verdict } = verifying(freshAddress(), { questions: [dies, question("versions")] })
 
       const { cleaned, findings } = yield* verdict
 
@@ -343,7 +343,7 @@ onEmulator("verify: whatever happens", (it) => {
   it.effect("what would cost more than announced ends without an answer", () =>
     Effect.gen(function*() {
       const greedy: Question = {
-        ...question("clock"),
+        ...question("versions"),
         ask: ({ backend }) =>
           Effect.as(
             Effect.forever(backend.lookup(Array.from({ length: 1_000 }, (_, index) => Key.make("K", index + 1)))),
@@ -367,7 +367,7 @@ onEmulator("verify: whatever happens", (it) => {
     ({ left, message, ownsEmulator }) =>
       Effect.gen(function*() {
         const hangs: Question = {
-          ...question("clock"),
+          ...question("versions"),
           ask: ({ backend, root }) => Effect.andThen(upsert(backend, [leaf(root, 1)]), Effect.never)
         }
         const { plan, said, verdict } = verifying(freshAddress(), { questions: [hangs], ownsEmulator })
@@ -388,7 +388,7 @@ onEmulator("verify: whatever happens", (it) => {
           method === "Commit" && request.mutations.every((mutation: any) => mutation.delete) ? { code: 7 } : undefined
       })
 
-      const verdict = yield* verifying(freshAddress(liar.host), { questions: [question("clock")] }).verdict
+      const verdict = yield* verifying(freshAddress(liar.host), { questions: [question("order")] }).verdict
 
       assert.include("problem" in verdict.cleaned ? verdict.cleaned.problem : "", "permission denied")
       assert.strictEqual(exitCodeOf(verdict), 2)
@@ -418,12 +418,6 @@ const ignoresVersions: Lie = {
     if (method === "Commit") request.mutations?.forEach(dropVersion)
   }
 }
-
-const shiftsReadTimes = (seconds: number): Lie => ({
-  response: (method, { batch }) => {
-    if (method === "RunQuery") batch.readTime.seconds = String(Number(batch.readTime.seconds) + seconds)
-  }
-})
 
 const wrong: ReadonlyArray<{
   readonly what: string
@@ -502,20 +496,6 @@ const wrong: ReadonlyArray<{
     advice: /^Do not run eventbox/
   },
   {
-    what: "whose read times are too old",
-    lie: shiftsReadTimes(-3_600),
-    id: "times",
-    answer: /a query that had seen a commit said that it read 3\d{3}\.\d s before it/,
-    advice: /consumed events back/
-  },
-  {
-    what: "whose read times are too new",
-    lie: shiftsReadTimes(3_600),
-    id: "times",
-    answer: /a query that had not seen a commit said that it read 3\d{3}\.\d s after it/,
-    advice: /consumed events back/
-  },
-  {
     what: "that lists in the wrong order",
     lie: {
       response: (method, { batch }) => {
@@ -551,26 +531,25 @@ const wrong: ReadonlyArray<{
     advice: /listings would miss events/
   },
   {
-    what: "whose clock is an hour ahead",
-    lie: {
-      response: (method, { found }) => {
-        if (method !== "Lookup") return
-        for (const one of found ?? []) one.updateTime.seconds = String(Number(one.updateTime.seconds) + 3_600)
-      }
-    },
-    id: "clock",
-    answer: /this machine is 3(59\d|600)\.\d s behind/,
-    advice: /TombstonesDelay/
-  },
-  {
-    what: "that is too old to report times",
+    what: "that does not say whether a listing is at its end",
     lie: {
       response: (method, { batch }) => {
-        if (method === "RunQuery") delete batch.readTime
+        if (method === "RunQuery") delete batch.moreResults
       }
     },
     id: "order",
-    answer: /it does not say as of when it read/,
+    answer: /it does not say whether it is complete/,
+    advice: /^Do not run eventbox/
+  },
+  {
+    what: "that takes no notice of property masks",
+    lie: {
+      request: (method, request) => {
+        if (method === "Commit") { for (const mutation of request.mutations ?? []) delete mutation.propertyMask }
+      }
+    },
+    id: "patch",
+    answer: /what is not named was not kept.*was put into the indexes/,
     advice: /^Do not run eventbox/
   }
 ]
@@ -642,8 +621,10 @@ onEmulator("verify is content with a database", (it) => {
         // A change that the client does not get to see.
         request: (method, request) => {
           if (method !== "Commit") return
-          for (const { baseVersion, update } of request.mutations ?? []) {
-            if (update !== undefined && baseVersion !== undefined) update.properties.hidden = { integerValue: ++nth }
+          for (const { baseVersion, propertyMask, update } of request.mutations ?? []) {
+            if (update === undefined || baseVersion === undefined) continue
+            update.properties = { hidden: { integerValue: ++nth } }
+            propertyMask.paths = ["hidden"]
           }
         },
         response: (method, { found }) => {

@@ -17,11 +17,11 @@ const absent = ["absent", "absent, created"]
 const stale: Question = {
   id: "stale",
   title: "Does a write at an old version make its whole commit fail?",
-  assumed: "base_version with the strategy FAIL is checked for upserts, updates and deletes, and a commit is atomic",
+  assumed: "base_version with the strategy FAIL is checked for upserts, patches and deletes, and a commit is atomic",
   otherwise: doNotUse("workers would overwrite each other's work"),
   ask: ({ backend, root }) =>
     Effect.map(
-      tryExpectations(backend, root, ["Upsert", "Update", "Delete"], present),
+      tryExpectations(backend, root, ["Upsert", "Patch", "Delete"], present),
       ({ mistakes, tried }) =>
         mistakes.length === 0
           ? { fits: true, said: `yes, in ${tried} of ${tried} cases; at the right version it lands` }
@@ -52,6 +52,35 @@ const insert: Question = {
       ]
       if (all.length > 0) return { fits: false, said: `NO: ${listed(all)}` }
       return { fits: true, said: "yes; and where the absence is expected, it is contention" }
+    })
+}
+
+const patch: Question = {
+  id: "patch",
+  title: "Does a write with a property mask keep the other properties, and what is beside their values?",
+  assumed: "an upsert whose mask names some properties sets those, keeps the others, and makes a missing entity",
+  otherwise: doNotUse("saving a state would wipe what other programs keep in the recipient's entity"),
+  ask: ({ backend, root }) =>
+    Effect.gen(function*() {
+      const [old, fresh] = ["old", "new"].map((id) => Key.child(root, "Leaf", id))
+      const properties = { a: 1, b: "x".repeat(2_000), c: [{ d: "y".repeat(2_000) }] }
+      yield* upsert(backend, [Entity.make(old!, properties, { unindexed: ["b", "c.d"] })])
+      const own = { a: 2, "odd.name `\\": 3 }
+      yield* backend.commit({
+        mutations: [old!, fresh!].map((key) => ({ _tag: "Patch", entity: Entity.make(key, own) })),
+        expected: []
+      })
+      const [kept, made] = (yield* backend.lookup([old!, fresh!])).map(({ entity }) => Option.getOrUndefined(entity))
+      const mistakes = [
+        ...(kept !== undefined && Entity.sameProperties(kept.properties, { ...properties, ...own })
+          ? []
+          : ["what is not named was not kept, or what is named not set"]),
+        ...(["b", "c.d"].every((path) => kept !== undefined && Entity.isUnindexed(kept.unindexed, path))
+          ? []
+          : ["what is not named was put into the indexes"]),
+        ...(made !== undefined && Entity.sameProperties(made.properties, own) ? [] : ["a missing entity was not made"])
+      ]
+      return mistakes.length === 0 ? { fits: true, said: "yes" } : { fits: false, said: `NO: ${listed(mistakes)}` }
     })
 }
 
@@ -112,7 +141,9 @@ const holdsWhileMissing = (backend: Backend, root: Key.Key): Effect.Effect<Reado
 const unchanged: Question = {
   id: "unchanged",
   title: "Does an update that changes nothing fail when the entity has changed, and leave it alone otherwise?",
-  assumed: "an update to what was read, at its version, checks the version; whether it keeps it does not matter",
+  assumed:
+    "an update whose mask names a property that is not there checks the version, and keeps all values; whether " +
+    "it keeps the version does not matter",
   otherwise: "Ask again.",
   ask: (asked) =>
     Effect.gen(function*() {
@@ -189,4 +220,4 @@ const switchOn = "Switch on `unwrittenExpectations: \"interactive\"` of GoogleDa
   "commits. Then verify again with --unwritten-expectations interactive."
 
 /** In the order in which they are asked. */
-export const expectationQuestions: ReadonlyArray<Question> = [stale, insert, missing, unchanged]
+export const expectationQuestions: ReadonlyArray<Question> = [stale, insert, patch, missing, unchanged]

@@ -127,15 +127,18 @@ const open = (address: Address, namespace: string): Effect.Effect<Connection, Da
       credentials: address.credentials,
       clientOptions: address.clientOptions,
       onRpc: undefined,
-      maxRequestBytes: 1_000_000
+      maxRequestBytes
     }),
     (client): Connection => ({
       client,
       partition: makePartition({ projectId: address.projectId, databaseId: address.databaseId ?? "", namespace }),
       readDeadlineMillis: 30_000,
-      commitDeadlineMillis: 30_000
+      commitDeadlineMillis: 30_000,
+      maxRequestBytes
     })
   )
+
+const maxRequestBytes = 1_000_000
 
 const internal = (detail: string): DatastoreError =>
   new DatastoreError({ operation: "clean up", reason: new Internal({ detail }) })

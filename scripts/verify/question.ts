@@ -106,7 +106,7 @@ export const tryExpectations = (
 const names: Readonly<Record<Tag, string>> = {
   Insert: "an insert",
   Upsert: "an upsert",
-  Update: "an update",
+  Patch: "a patch",
   Delete: "a delete",
   None: "an expectation"
 }

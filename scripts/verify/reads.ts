@@ -1,7 +1,7 @@
 /**
- * Questions about reads: their times, their order, their size; and about versions and clocks.
+ * Questions about reads: their order, their size; and about versions.
  */
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import type { Backend, Snapshot } from "../../src/Backend.ts"
 import type { ContentionError, DatastoreError } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
@@ -15,7 +15,7 @@ const answer = (mistakes: ReadonlyArray<string>, yes: string): Answer =>
 
 const versions: Question = {
   id: "versions",
-  title: "Do versions and update times only grow, also over a deletion, and do lookups and queries agree on them?",
+  title: "Do versions only grow, also over a deletion, and do lookups and queries agree on them?",
   assumed: "they do: a version that came back would let a stale commit land",
   otherwise: doNotUse("a commit could not tell a changed entity from an unchanged one"),
   ask: ({ backend, root }) =>
@@ -30,59 +30,15 @@ const versions: Question = {
           backend.lookup([key]),
           backend.query({ kind: "Leaf", ancestor: root })
         ])
-        if (looked!.version !== queried?.version || looked!.updateTime !== queried.updateTime) {
+        if (looked!.version !== queried?.version) {
           mistakes.push(`a lookup said version ${looked!.version}, a query ${queried?.version ?? "nothing"}`)
         }
         if (last !== undefined && looked!.version <= last.version) {
           mistakes.push(`version ${last.version} was followed by ${looked!.version}`)
         }
-        if (last !== undefined && looked!.updateTime <= last.updateTime) {
-          mistakes.push(`a change ${micros(last.updateTime - looked!.updateTime)} before the one before it`)
-        }
         last = looked
       }
       return answer(mistakes, `, over 5 changes and a deletion; the last version is ${last!.version}`)
-    })
-}
-
-/** A span of time in a unit that a person reads. */
-const micros = (span: bigint): string => {
-  const value = Number(span)
-  if (value < 1_000) return `${value} µs`
-  return value < 1_000_000 ? `${(value / 1_000).toFixed(1)} ms` : `${(value / 1_000_000).toFixed(1)} s`
-}
-
-const rounds = 8
-
-const times: Question = {
-  id: "times",
-  title: "Can the read time of a query be compared with the update time of an entity?",
-  assumed: "a query has seen a commit if and only if its read time is not before the commit's update time",
-  otherwise: doNotUse("a listing that is older than the tombstones beside it would bring consumed events back (E4)"),
-  ask: ({ backend, root }) =>
-    Effect.gen(function*() {
-      const keys = Array.from({ length: rounds }, (_, index) => Key.child(root, "Leaf", index + 1))
-      const seen: Array<{ readonly readTime: bigint; readonly ids: ReadonlySet<unknown> }> = []
-      const read = Effect.map(backend.query({ kind: "Leaf", ancestor: root }), ({ readTime, results }) => {
-        seen.push({ readTime, ids: new Set(results.map(({ key }) => key.id)) })
-      })
-      for (const key of keys) {
-        yield* Effect.all([read, upsert(backend, [leaf(key, 1)]), read], { concurrency: "unbounded" })
-        yield* read
-      }
-      const mistakes: Array<string> = []
-      for (const { key, updateTime } of yield* backend.lookup(keys)) {
-        for (const { ids, readTime } of seen) {
-          const by = micros(readTime < updateTime ? updateTime - readTime : readTime - updateTime)
-          if (ids.has(key.id) && readTime < updateTime) {
-            mistakes.push(`a query that had seen a commit said that it read ${by} before it`)
-          }
-          if (!ids.has(key.id) && readTime >= updateTime) {
-            mistakes.push(`a query that had not seen a commit said that it read ${by} after it`)
-          }
-        }
-      }
-      return answer(mistakes, `, for ${seen.length} queries beside and after ${rounds} commits`)
     })
 }
 
@@ -204,37 +160,5 @@ const complete = (what: string, found: ReadonlyArray<unknown>, expected: number)
   return found.every((value, index) => value === index + 1) ? [] : [`${what} returned them in another order`]
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
-// Clocks
-// ---------------------------------------------------------------------------------------------------------------------
-
-const tolerableSkewSeconds = 30
-
-const clock: Question = {
-  id: "clock",
-  title: "Does the clock of this machine agree with that of the database?",
-  assumed:
-    `within ${tolerableSkewSeconds} s: the clocks of workers decide how long the id of a consumed event is remembered`,
-  otherwise:
-    "Set the clock of this machine (NTP), or raise `TombstonesDelay` (5 minutes unless you set it) by what the " +
-    "clocks of your workers may differ. Nothing is lost or doubled by a wrong clock, unless an emit is repeated late.",
-  ask: ({ backend, root }) =>
-    Effect.gen(function*() {
-      const key = Key.child(root, "Leaf", "a")
-      const before = yield* Clock.currentTimeMillis
-      yield* upsert(backend, [leaf(key, 1)])
-      const after = yield* Clock.currentTimeMillis
-      const [snapshot] = yield* backend.lookup([key])
-      const server = Number(snapshot!.updateTime / BigInt(1_000))
-      const aheadMillis = server < before ? before - server : server > after ? after - server : 0
-      const seconds = Math.abs(aheadMillis) / 1_000
-      if (aheadMillis === 0) return { fits: true, said: "yes, as far as the time of one commit tells" }
-      const said = `this machine is ${seconds.toFixed(1)} s ${aheadMillis > 0 ? "ahead" : "behind"}`
-      return seconds <= tolerableSkewSeconds
-        ? { fits: true, said: `yes: ${said}` }
-        : { fits: false, said: `NO: ${said}` }
-    })
-}
-
 /** In the order in which they are asked. */
-export const readQuestions: ReadonlyArray<Question> = [versions, times, order, mutations, batches, clock]
+export const readQuestions: ReadonlyArray<Question> = [versions, order, mutations, batches]
