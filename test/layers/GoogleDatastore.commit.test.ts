@@ -134,12 +134,16 @@ describe("GoogleDatastore: the requests of a commit", () => {
         unknown.finish()
       ])
       const response = new WireWriter(8)
+      const readTime = response.written
+      response.varint(1, 1_700_000_000)
+      response.message(7, readTime)
+      const result = response.written
       response.varint(4, 7)
       const time = response.written
       response.varint(1, 1_700_000_000)
       response.message(5, time)
       response.bytes(1, message)
-      response.message(1, 0)
+      response.message(1, result)
       const bytes = response.finish()
       const { backend, server } = yield* scripted({ ...commits, Lookup: () => ({ bytes }) })
       const expected = [yield* snapshotOf(backend, there)]
