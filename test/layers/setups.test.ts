@@ -439,9 +439,9 @@ const emulators: ReadonlyArray<Row> = [
     says: "FailedPrecondition",
     phrases: ["the older Datastore emulator", "--database-mode=datastore-mode"],
     setups: {
-      "a lookup": read({ response: { missing: [missingResult(wireKey("K", "a"), 1)] } }),
+      "a lookup": read({ response: { missing: [missingResult(wireKey("K", "a"), 1)], readTime: null } }),
       "a query": Effect.scoped(Effect.gen(function*() {
-        const batch = { entityResults: [], moreResults: "MORE_RESULTS_AFTER_LIMIT" }
+        const batch = { entityResults: [], moreResults: "MORE_RESULTS_AFTER_LIMIT", readTime: null }
         const { host } = yield* makeScriptedServer({ RunQuery: () => ({ response: { batch } }) })
         const backend = yield* GoogleDatastore.makeBackend({ projectId: "p", emulatorHost: host })
         return yield* Effect.flip(backend.query({ kind: "K" }))

@@ -130,10 +130,21 @@ const handler =
       if (given === "never") return
       answered = true
       if ("bytes" in given) return reply(null, Buffer.from(given.bytes))
-      if ("response" in given) return reply(null, encodeWith(messages[`${method}Response`], given.response))
+      if ("response" in given) {
+        return reply(null, encodeWith(messages[`${method}Response`], timed(method, given.response)))
+      }
       reply({ code: given.code, details: given.details ?? "scripted", metadata: new Metadata() })
     })
   }
+
+/** Reads are answered with a time, as every server does but the older emulator; `readTime: null` leaves it out. */
+const timed = (method: Method, response: object): object => {
+  const withTime = (message: object) => ({ readTime: timestamp(1), ...message })
+  if (method === "Lookup") return withTime(response)
+  return method === "RunQuery" && "batch" in response && typeof response.batch === "object" && response.batch !== null
+    ? { ...response, batch: withTime(response.batch) }
+    : response
+}
 
 const seconds = 1_700_000_000
 
