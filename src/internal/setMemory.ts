@@ -66,6 +66,9 @@ export const forgetIfEmpty = (datastore: Datastore["Service"], parent: Key): voi
   }
 }
 
+/** How many sets a layer remembers anything of: those in which something is left, or under way. */
+export const memoryCount = (datastore: Datastore["Service"]): number => memories.get(datastore)?.sets.size ?? 0
+
 /** What an item of such a set may be expected to have in bytes; `undefined` when none was seen. */
 export const expectedItemBytes = (datastore: Datastore["Service"], parent: Key): number | undefined =>
   memoriesOf(datastore).itemBytes.get(parent.kind)
