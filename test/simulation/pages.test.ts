@@ -32,7 +32,7 @@ describe("Pages of tombstones", () => {
           })
         )
 
-        raced(report, 100)
+        raced(report, 40)
       }).pipe(withLayout, Effect.provide(layer)), 120_000)
   }
 

@@ -33,28 +33,28 @@ for (const { box, name, stateAfter } of boxes) {
     // Kills: no expectation of the head, or of another head than the listing's; a pop that writes no tombstone.
     it.effect("two workers consume each event once, in every interleaving", () =>
       Effect.gen(function*() {
-        raced(yield* explore("two workers, without pruning", { one: work(box), two: work(box) }, { prune: false }), 200)
+        raced(yield* explore("two workers, without pruning", { one: work(box), two: work(box) }, { prune: false }), 80)
       }).pipe(Effect.provide(layer)))
 
     it.effect("two workers that try again after contention consume each event once, in every interleaving", () =>
       Effect.gen(function*() {
         const programs = { one: work(box, { tries: 2 }), two: work(box, { tries: 2 }) }
-        raced(yield* explore("two workers, two tries, without pruning", programs, { prune: false }), 400)
+        raced(yield* explore("two workers, two tries, without pruning", programs, { prune: false }), 120)
       }).pipe(Effect.provide(layer)))
 
     it.effect(
-      "workers with limited batches, and deletions between them, consume each event once",
+      "workers with limited batches consume each event once",
       () =>
         Effect.gen(function*() {
           raced(
             yield* explore("one worker with two batches of one event, one with all", { one: twice, two: work(box) }),
-            500
+            40
           )
         }).pipe(Effect.provide(layer)),
       120_000
     )
 
-    // They share merged lookups, the position of cut-off listings, and what is being deleted.
+    // They share merged lookups and the position of cut-off listings.
     it.effect("two workers in one process consume each event once", () =>
       Effect.gen(function*() {
         const one = work(box, { maxEvents: 1, tries: 2 })
@@ -66,25 +66,48 @@ for (const { box, name, stateAfter } of boxes) {
       Effect.gen(function*() {
         raced(
           yield* explore("two workers and an emitter", { one: work(box), two: work(box), again: emit(box, "a") }),
-          50
+          40
         )
       }).pipe(Effect.provide(layer)))
 
     it.effect("three workers consume each event once", () =>
       Effect.gen(function*() {
-        raced(yield* explore("three workers", { one: work(box), two: work(box), three: work(box) }), 100)
+        raced(yield* explore("three workers", { one: work(box), two: work(box), three: work(box) }), 45)
       }).pipe(Effect.provide(layer)))
 
     it.effect("three workers that try again after contention consume each event once", () =>
       Effect.gen(function*() {
         const again = work(box, { tries: 2 })
-        raced(yield* explore("three workers, two tries", { one: again, two: again, three: again }), 200)
+        raced(yield* explore("three workers, two tries", { one: again, two: again, three: again }), 45)
       }).pipe(Effect.provide(layer)))
+
+    it.effect("three workers that try again, and an emitter, consume each event once", () =>
+      Effect.gen(function*() {
+        const again = work(box, { tries: 2 })
+        const programs = { one: again, two: again, three: work(box), emitter: emit(box, "a") }
+        raced(yield* explore("three workers, two tries, and an emitter", programs), 500)
+      }).pipe(Effect.provide(layer)), 300_000)
+
+    it.effect("two workers in one process and an emitter, each trying again, consume each event once", () =>
+      Effect.gen(function*() {
+        const again = work(box, { tries: 3 })
+        const programs = {
+          one: again,
+          two: Effect.andThen(Explore.step("sets out"), again),
+          emitter: Effect.andThen(emit(box, "a"), emit(box, "b"))
+        }
+        raced(
+          yield* explore("two workers in one process, and an emitter", programs, {
+            processes: { one: "both", two: "both" }
+          }),
+          100
+        )
+      }).pipe(Effect.provide(layer)), 300_000)
 
     it.effect("four workers consume each event once", () =>
       Effect.gen(function*() {
         const programs = { one: work(box), two: work(box), three: work(box), four: work(box) }
-        raced(yield* explore("four workers", programs), 500)
+        raced(yield* explore("four workers", programs), 250)
       }).pipe(Effect.provide(layer)), 120_000)
 
     it.effect("three workers and an emitter consume each event once", () =>
@@ -163,7 +186,7 @@ describe("Workers and other writers", () => {
         })
       )
 
-      raced(report, 10)
+      raced(report, 8)
       assert.isAbove(refused, 0)
     }).pipe(Effect.provide(Gate.layer)))
 })

@@ -1,4 +1,4 @@
-import { Clock, Duration, Effect } from "effect"
+import { Duration, Effect } from "effect"
 import * as Datastore from "../../src/Datastore.ts"
 import * as DsSet from "../../src/DsSet.ts"
 import { Ids } from "../../src/Ids.ts"
@@ -28,7 +28,7 @@ export const cleanUp = Effect.flatMap(DsSet.list(set, { maxItems: 10 }), ({ garb
 
 /**
  * One round of a consumer: list, delete the garbage, pop all that was listed and leave a record of it, in one
- * transaction. Notes when it popped, and how that ended. With `always` it also commits when there is nothing to pop,
+ * transaction. Notes how that ended. With `always` it also commits when there is nothing to pop,
  * which erases old tombstones.
  */
 export const consume = (options: { readonly maxItems?: number; readonly always?: boolean } = {}) =>
@@ -41,7 +41,6 @@ export const consume = (options: { readonly maxItems?: number; readonly always?:
       const op = yield* DsSet.beginPop(set, listing)
       const popped = listing.items.map(({ id }) => id).filter((id) => op.pop(id))
       yield* applied(attempt, popped)
-      yield* Explore.note({ popped, atMillis: yield* Clock.currentTimeMillis })
       yield* DsSet.finishPop(op)
     })
     yield* Datastore.withTransaction(pop).pipe(
@@ -60,16 +59,6 @@ export const appliedInTheEnd = (ids: ReadonlyArray<string>) =>
     }
     return countEach(ids, (yield* allApplied).map(({ id }) => id))
   })
-
-/** A pop that {@link consume} noted. */
-export interface Popped {
-  readonly popped: ReadonlyArray<string>
-  readonly atMillis: number
-}
-
-/** The first pop of a program. */
-export const poppedBy = (history: Explore.History<any>, program: string): Popped =>
-  history.notes.find((note) => note.program === program && "popped" in (note.note as object))!.note as Popped
 
 /** How the attempts of a program ended, as {@link consume} noted it. */
 export const endings = (history: Explore.History<any>, of: string) =>
