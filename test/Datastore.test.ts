@@ -457,7 +457,7 @@ describe("reads and writes outside of a transaction", () => {
 
       for (const write of [Datastore.put(big), Datastore.withTransaction(Datastore.put(big))]) {
         const [error, report] = yield* recorder.during(Effect.flip(write))
-        assert.strictEqual(error._tag === "DatastoreError" && error.reason._tag, "InvalidArgument")
+        assert.strictEqual(error._tag === "DatastoreError" && error.reason._tag, "TooLarge")
         assert.match(error.message, /the commit has 110\d+ bytes, the limit is 10485760; write less in one transaction/)
         assert.deepStrictEqual(report.operations, [])
       }
