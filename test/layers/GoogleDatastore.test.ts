@@ -3,9 +3,19 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Option } from "effect"
 import type { Snapshot } from "../../src/Backend.ts"
 import * as Key from "../../src/Key.ts"
+import * as GoogleDatastore from "../../src/layers/GoogleDatastore.ts"
 import { Code } from "../../src/layers/internal/googleErrors.ts"
+import { faults, makeH2Proxy } from "../utils/h2Proxy.ts"
 import { scripted, withoutPauses } from "../utils/scriptedBackend.ts"
-import { type Answer, entityResult, landed, missingResult, timestamp, wireKey } from "../utils/scriptedServer.ts"
+import {
+  type Answer,
+  entityResult,
+  landed,
+  makeScriptedServer,
+  missingResult,
+  timestamp,
+  wireKey
+} from "../utils/scriptedServer.ts"
 
 const a = Key.make("K", "a")
 const b = Key.make("K", "b")
@@ -467,6 +477,26 @@ describe("GoogleDatastore: retries of reads", () => {
       while (!server.calls[0]!.cancelled) yield* Effect.sleep(1)
       assert.strictEqual(server.calls.length, 1)
     }))
+
+  // What only a proxy has said may pass, as while a service is being moved; but it is not waited for all the time.
+  it.effect("a read that a proxy refuses again and again is Unavailable after six tries, not refused by Datastore", () =>
+    withoutPauses(Effect.gen(function*() {
+      const server = yield* makeScriptedServer({ Lookup: () => fine })
+      const proxy = yield* makeH2Proxy(server.host)
+      const backend = yield* GoogleDatastore.makeBackend({ projectId: "scripted", emulatorHost: proxy.host })
+      for (const status of [401, 403, 404]) {
+        const fault = faults.find(({ name }) => name === `HTTP ${status} with a page`)!
+        const tries = Array.from({ length: 7 }, () => proxy.arm("Lookup", fault, "before"))
+
+        const error = yield* Effect.flip(backend.lookup([a]))
+
+        assert.strictEqual(error.reason._tag, "Unavailable")
+        assert.deepStrictEqual(tries.map((has) => has()), [true, true, true, true, true, true, false])
+        assert.lengthOf(server.calls, 0)
+        proxy.disarm()
+      }
+      assert.lengthOf(yield* backend.lookup([a]), 1)
+    })))
 
   it.effect("every try is reported to onRpc", () =>
     withoutPauses(Effect.gen(function*() {

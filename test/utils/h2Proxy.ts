@@ -34,6 +34,8 @@ export interface H2Proxy {
   readonly host: string
   /** Spoils the answer to the next request of a method; the result tells whether that has come. */
   readonly arm: (method: Method, fault: Fault, moment: Moment) => () => boolean
+  /** Spoils nothing more. */
+  readonly disarm: () => void
 }
 
 /** Opens a proxy of its own before a server. */
@@ -43,7 +45,7 @@ export const makeH2Proxy = (target: string): Effect.Effect<H2Proxy, never, Scope
       Effect.promise(() => open(target)),
       ({ close }) => Effect.sync(close)
     ),
-    ({ arm, host }) => ({ arm, host })
+    ({ arm, disarm, host }) => ({ arm, disarm, host })
   )
 
 interface Armed {
@@ -85,6 +87,9 @@ const open = async (target: string): Promise<H2Proxy & { readonly close: () => v
       const one: Armed = { method, fault, moment, struck: false }
       armed.push(one)
       return () => one.struck
+    },
+    disarm: () => {
+      armed.length = 0
     },
     close: () => {
       for (const session of sessions) session.destroy()
