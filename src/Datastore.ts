@@ -35,8 +35,10 @@ import {
   Fenced,
   InvalidArgument,
   isUnknownOutcome,
+  LayerClosed,
   Unavailable
 } from "./EventboxError.ts"
+import { awaitOutcome } from "./internal/doubt.ts"
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import { inSpan } from "./internal/span.ts"
@@ -58,8 +60,8 @@ export class Datastore extends Context.Service<Datastore, {
   readonly backend: Backend
   /** Lookup merged with concurrent ones. Distinct keys; a call of at most 1,000 is one consistent read. @internal */
   readonly lookup: (keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyArray<Looked>, DatastoreError>
-  /** Runs an effect in the background of the layer, in the layer's own context. @internal */
-  readonly background: (effect: Effect.Effect<void>) => Effect.Effect<void>
+  /** Runs an effect in the background of the layer, in the layer's own context; `false` when that is closed. @internal */
+  readonly background: (effect: Effect.Effect<void>) => Effect.Effect<boolean>
   /** Returns when the layer begins to close: background work should then stop pausing and retrying. @internal */
   readonly closing: Effect.Effect<void>
 }>()("eventbox/Datastore") {}
@@ -72,8 +74,10 @@ const closeTimeout = "10 seconds"
  *
  * **Details**
  *
- * Scoped: when the scope closes, background work (deletes after commits) is awaited for at most 10 seconds and then
- * interrupted; the backend's own resources must be acquired before, so that they are released after.
+ * Scoped: when the scope closes, background work (deletes of garbage, the search for the outcome of a commit that nobody
+ * waits for any more) is awaited for at most 10 seconds and then interrupted; the backend's own resources must be
+ * acquired before, so that they are released after. From then on every operation fails at once with `DatastoreError`/
+ * `Closed`, also the lookups that are under way.
  *
  * @category constructors
  * @since 0.1.0
@@ -83,30 +87,62 @@ export const make = (backend: Backend): Effect.Effect<Datastore["Service"], neve
     const context = yield* Effect.context<never>()
     const fibers = yield* FiberSet.make<void>()
     const closing = yield* Latch.make(false)
-    yield* Effect.addFinalizer(() =>
-      closing.open.pipe(Effect.andThen(FiberSet.awaitEmpty(fibers)), Effect.timeoutOption(closeTimeout))
-    )
     const outside = Context.omit(Transaction.Transaction)(context)
-    const lookup = makeMerged(backend, outside)
+    const { close, guarded, isClosed } = closable(backend)
+    const { failAll, lookup } = makeMerged(guarded, outside)
+    yield* Effect.addFinalizer(() =>
+      closing.open.pipe(
+        Effect.andThen(FiberSet.awaitEmpty(fibers)),
+        Effect.timeoutOption(closeTimeout),
+        Effect.andThen(Effect.sync(() => {
+          close()
+          failAll(closed("lookup"))
+        }))
+      )
+    )
     return {
-      backend,
+      backend: guarded,
       lookup: (keys) =>
         keys.length <= maxLookupKeys
           ? Effect.map(lookup(keys), (looked) => [looked])
           : Effect.forEach(chunksOf(keys, maxLookupKeys), lookup, { concurrency: "unbounded" }),
       background: (effect) =>
-        Effect.asVoid(FiberSet.run(
-          fibers,
-          effect.pipe(
+        Effect.suspend(() => {
+          if (isClosed()) return Effect.succeed(false)
+          const running = effect.pipe(
             Effect.tapCause((cause) =>
               Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("Background work failed", cause)
             ),
             Effect.updateContext((_: Context.Context<never>) => outside)
           )
-        )),
+          return Effect.as(FiberSet.run(fibers, running), true)
+        }),
       closing: closing.await
     }
   })
+
+/** A backend that can be shut: then it is asked nothing more. */
+const closable = (backend: Backend) => {
+  let isClosed = false
+  const unless = <A, E>(operation: string, effect: () => Effect.Effect<A, E>) =>
+    Effect.suspend((): Effect.Effect<A, E | DatastoreError> => isClosed ? Effect.fail(closed(operation)) : effect())
+  const guarded: Backend = {
+    ...backend,
+    lookup: (keys) => unless("lookup", () => backend.lookup(keys)),
+    query: (request) => unless("query", () => backend.query(request)),
+    commit: (request) => unless("commit", () => backend.commit(request))
+  }
+  return {
+    guarded,
+    isClosed: () => isClosed,
+    close: () => {
+      isClosed = true
+    }
+  }
+}
+
+const closed = (operation: string): DatastoreError =>
+  new DatastoreError({ operation, reason: new LayerClosed({ detail: "nothing was sent" }) })
 
 /**
  * Turns a scoped effect that makes a backend into a layer.
@@ -245,9 +281,11 @@ export const remove = (
  * **Details**
  *
  * The body runs once; nothing is retried here. When it succeeds, one conditional commit expects every entity that it
- * read to be unchanged. When it fails or is interrupted, nothing is written. A commit under way is not interrupted. A
- * body that writes nothing needs no commit; if its reads took more than one RPC, one lookup validates them. Cost: 1 RPC
- * for the commit; an entity that was read and not written costs 1 write, as it carries the expectation.
+ * read to be unchanged. When it fails or is interrupted, nothing is written. A commit under way is not interrupted, so an
+ * interruption returns within the deadline of a commit: where its response is lost, the search for its outcome goes on in
+ * the background of the layer. A body that writes nothing needs no commit; if its reads took more than one RPC, one
+ * lookup validates them. Cost: 1 RPC for the commit; an entity that was read and not written costs 1 write, as it carries
+ * the expectation.
  *
  * Fails with `ContentionError` when another writer was first: run the whole again, with jitter. Fails with
  * `DatastoreError`: `AlreadyExists` for an `insert`, `TooLarge` for a commit over the limit, `OutcomeUnknown` when
@@ -271,7 +309,7 @@ export const transact = <A, E, R>(
   remembered: ReadonlyMap<string, Snapshot>
 ): Effect.Effect<A, E | ContentionError | DatastoreError, Exclude<R, Transaction.Transaction> | Datastore> =>
   Effect.contextWith((context: Context.Context<Datastore>) => {
-    if (Transaction.of(context) !== undefined) {
+    if (Transaction.of(context)?.open === true) {
       return Transaction.refuse("withTransaction", "transactions do not nest; call the body directly")
     }
     const datastore = Context.get(context, Datastore)
@@ -279,7 +317,7 @@ export const transact = <A, E, R>(
     return Effect.uninterruptibleMask((restore) =>
       restore(Effect.provideService(body, Transaction.Transaction, transaction)).pipe(
         Effect.onExit(() => Effect.sync(() => close(transaction))),
-        Effect.tap(() => Effect.andThen(commit(datastore, transaction), runAfterCommit(transaction)))
+        Effect.tap(() => Effect.andThen(commit(datastore, transaction, restore), runAfterCommit(transaction)))
       )
     )
   })
@@ -296,7 +334,9 @@ export const transact = <A, E, R>(
  *
  * They are dropped when the body fails or the commit does not land, and lost when the process dies first or the outcome
  * of the commit stays unknown: what must happen belongs into the transaction. After the commit they run
- * uninterruptibly, so keep them short. Registering after the transaction has ended is a defect.
+ * uninterruptibly, so keep them short; when the caller was interrupted while the outcome was in doubt, they run in the
+ * background of the layer, once it is found that the commit landed. Registering after the transaction has ended is a
+ * defect.
  *
  * Source: `SqlClient.afterCommit` of effect 4.1.
  *
@@ -322,7 +362,7 @@ export const snapshots = (
   Effect.contextWith((context: Context.Context<Datastore>) => {
     const transaction = Transaction.of(context)
     if (transaction?.open === false) return Transaction.ended
-    const memory = Context.get(context, ReadMemory)
+    const memory = openMemory(context)
     const known = (id: string) =>
       transaction === undefined ? memory?.get(id) : transaction.reads.get(id) ?? transaction.remembered.get(id)
     const missing = new Map<string, Key>()
@@ -336,7 +376,8 @@ export const snapshots = (
         const id = key.toString()
         const snapshot = known(id) ?? found.get(id)!
         if (transaction !== undefined) return Transaction.recordRead(transaction, snapshot)
-        if (memory !== undefined && !memory.has(id)) memory.set(id, snapshot)
+        // A fiber that was forked inside may have been waiting when the memory ended.
+        if (memory !== undefined && openMemory(context) !== undefined && !memory.has(id)) memory.set(id, snapshot)
         return snapshot
       })
     if (missing.size === 0) return Effect.succeed(answer(new Map()))
@@ -361,13 +402,30 @@ export const remembering = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<readonly [A, ReadonlyMap<string, Snapshot>], E, R> =>
   Effect.suspend(() => {
-    const memory = new Map<string, Snapshot>()
-    return Effect.map(Effect.provideService(effect, ReadMemory, memory), (result) => [result, memory] as const)
+    const memory: ReadMemory = { open: true, snapshots: new Map() }
+    return Effect.provideService(effect, ReadMemory, memory).pipe(
+      Effect.onExit(() => {
+        memory.open = false
+        return Effect.void
+      }),
+      Effect.map((result) => [result, memory.snapshots] as const)
+    )
   })
 
-const ReadMemory = Context.Reference<Map<string, Snapshot> | undefined>("eventbox/Datastore/ReadMemory", {
+/** No longer open when the effect has ended: fibers that were forked inside may outlive it. */
+interface ReadMemory {
+  open: boolean
+  readonly snapshots: Map<string, Snapshot>
+}
+
+const ReadMemory = Context.Reference<ReadMemory | undefined>("eventbox/Datastore/ReadMemory", {
   defaultValue: () => undefined
 })
+
+const openMemory = (context: Context.Context<never>): Map<string, Snapshot> | undefined => {
+  const memory = Context.get(context, ReadMemory)
+  return memory?.open === true ? memory.snapshots : undefined
+}
 
 /**
  * Whether two snapshots of one key saw the same: both nothing, or the same version.
@@ -490,20 +548,26 @@ const close = (transaction: Transaction.TransactionState): void => {
   transaction.open = false
 }
 
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
 const commit = (
   datastore: Datastore["Service"],
-  transaction: Transaction.TransactionState
+  transaction: Transaction.TransactionState,
+  restore: Restore
 ): Effect.Effect<void, ContentionError | DatastoreError> => {
   for (const problem of transaction.unfinished) return Effect.die(new Error(problem))
   const expected = Array.from(transaction.reads.values())
   if (transaction.writes.size === 0) {
-    return transaction.readRpcs.size > 1 ? validate(datastore, expected) : Effect.void
+    return transaction.readRpcs.size > 1 ? restore(validate(datastore, expected)) : Effect.void
   }
   return Effect.catch(
     sendCommit(datastore, { mutations: Array.from(transaction.writes.values()), expected }),
     (error) =>
       isUnknownOutcome(error) && transaction.witness !== undefined
-        ? Effect.flatMap(transaction.witness, (outcome) => settle(outcome, error, expected))
+        ? Effect.flatMap(
+          awaitOutcome(datastore, transaction.witness, runAfterCommit(transaction), restore),
+          (outcome) => settle(outcome, error, expected)
+        )
         : Effect.fail(error)
   )
 }

@@ -18,7 +18,6 @@ import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { afterCommit, Datastore } from "./Datastore.ts"
@@ -32,9 +31,11 @@ import {
 } from "./EventboxError.ts"
 import * as Metrics from "./EventboxMetrics.ts"
 import { decodeEvents, isTransient, runBatch } from "./internal/batch.ts"
+import { inBatch } from "./internal/batchMark.ts"
 import { adaptBatchSize, batchSize, type Course } from "./internal/batchSize.ts"
 import { type Emission, makeItems } from "./internal/emission.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
+import { handingOver, type Landing, withPostProcess } from "./internal/landing.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import type { Cursor } from "./internal/setMemory.ts"
 import type { Event, EVersion, PostProcess, Recipient, ServiceClass } from "./Processor.ts"
@@ -129,6 +130,11 @@ export interface ProcessOptions<E = never> {
   readonly retry?: Schedule.Schedule<unknown, ContentionError | DatastoreError> | undefined
   /** When to run a failed post-process effect again; never, unless given. */
   readonly postProcess?: Schedule.Schedule<unknown, E | StoreError> | undefined
+  /**
+   * How long the post-process effects of a batch that has landed may go on once the call was interrupted or timed out,
+   * before they are dropped; 10 seconds unless given. The interruption returns after them.
+   */
+  readonly postProcessGrace?: Duration.Input | undefined
 }
 
 /**
@@ -267,14 +273,15 @@ export const processBatch = <Self, S, A, E>(
   E | ContentionError | EventDecodeError | StoreError,
   Self | Datastore
 > =>
-  Effect.map(
-    runBatch(box, recipient, {
-      maxEvents: options?.maxEvents ?? defaultMaxEvents,
-      maxBytes: options?.maxBytes,
-      cursor: undefined
-    }),
-    ({ reachedEnd: _, ...result }) => result
-  )
+  handingOver(recipient, (landing: Landing<E>) => {
+    const { maxBytes, maxEvents = defaultMaxEvents } = options ?? {}
+    const batch = runBatch(box, recipient, { maxEvents, maxBytes, cursor: undefined }, landing)
+    return inBatch(
+      "Eventbox.processBatch",
+      recipient.key,
+      Effect.map(batch, ({ reachedEnd: _, ...result }) => result)
+    )
+  })
 
 /**
  * Runs the whole cycle once: a batch, retried on contention and transient errors, and then its post-process effects.
@@ -388,33 +395,31 @@ const cycle = Effect.fnUntraced(function*<Self, S, A, E>(
 > {
   const datastore = yield* Datastore
   let retries = -1
-  const batch = Effect.suspend(() => {
-    retries++
-    return sizedBatch(datastore, box, recipient, options, cursor)
+  const [landed, postProcessed] = yield* withPostProcess(recipient, options, (landing: Landing<E>) => {
+    const batch = Effect.suspend(() => {
+      const once = sizedBatch(datastore, box, recipient, options, cursor, landing)
+      return ++retries === 0
+        ? once
+        : Effect.andThen(Metrics.update(recipient.monitoringString, [Metrics.retries, 1]), once)
+    })
+    const locked = withKeyedLock(
+      datastore,
+      recipient.key,
+      options?.whenBusy ?? "wait",
+      retryBatch(batch, options?.retry ?? defaultRetry)
+    )
+    return inBatch("Eventbox.process or drain", recipient.key, locked)
   })
-  const landed = yield* withKeyedLock(
-    datastore,
-    recipient.key,
-    options?.whenBusy ?? "wait",
-    retryBatch(batch, options?.retry ?? defaultRetry)
-  )
   if (Option.isNone(landed)) return { ...emptySummary, truncated: true, skipped: true, reachedEnd: false }
   const result = landed.value
-  const failures: Array<Cause.Cause<E | StoreError>> = []
-  for (const effect of result.postProcess) {
-    const exit = yield* Effect.exit(
-      options?.postProcess === undefined ? effect : Effect.retry(effect, options.postProcess)
-    )
-    if (Exit.isFailure(exit)) failures.push(exit.cause)
-  }
   return {
     batches: result.transitions > 0 ? 1 : 0,
     consumed: result.consumed,
     garbage: result.garbage,
     transitions: result.transitions,
     retries,
-    postProcessed: result.postProcess.length - failures.length,
-    postProcessFailures: failures,
+    postProcessed: postProcessed.succeeded,
+    postProcessFailures: postProcessed.failures,
     truncated: result.truncated,
     skipped: false,
     reachedEnd: result.reachedEnd
@@ -427,10 +432,11 @@ const sizedBatch = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
   options: ProcessOptions<E> | undefined,
-  cursor: Cursor | undefined
+  cursor: Cursor | undefined,
+  landing: Landing<E>
 ) => {
   const { adaptive = false, maxBytes, maxEvents = defaultMaxEvents } = options ?? {}
-  if (adaptive === false) return runBatch(box, recipient, { maxEvents, maxBytes, cursor })
+  if (adaptive === false) return runBatch(box, recipient, { maxEvents, maxBytes, cursor }, landing)
   const { minEvents = 1, slowAfter = defaultSlowAfter } = adaptive === true ? {} : adaptive
   const bounds = { minEvents, maxEvents, slowMillis: Duration.toMillis(Duration.fromInputUnsafe(slowAfter)) }
   const learn = (size: number, course: Course) =>
@@ -442,7 +448,7 @@ const sizedBatch = <Self, S, A, E>(
     const size = batchSize(datastore, recipient.key, bounds)
     const start = yield* Clock.currentTimeMillis
     const result = yield* Effect.tapError(
-      runBatch(box, recipient, { maxEvents: size, maxBytes, cursor }),
+      runBatch(box, recipient, { maxEvents: size, maxBytes, cursor }, landing),
       (error) => error instanceof ContentionError ? learn(size, "Contended") : Effect.void
     )
     yield* learn(size, { millis: (yield* Clock.currentTimeMillis) - start, wasFull: result.truncated })

@@ -7,9 +7,11 @@
  * - **E1** no commit on a stale state.
  * - **E3** state, side effects and tombstones land together or not at all.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import type { Snapshot } from "../Backend.ts"
 import { Datastore, remembering, transact } from "../Datastore.ts"
@@ -38,6 +40,7 @@ import * as Transaction from "../Transaction.ts"
 import { isChanged, misuse, withoutNoops } from "./decision.ts"
 import { deleteUnchanged } from "./deletions.ts"
 import { linkTraces } from "./emission.ts"
+import type { Landing } from "./landing.ts"
 import type { Cursor } from "./setMemory.ts"
 import { inSpan } from "./span.ts"
 
@@ -58,6 +61,15 @@ export interface BatchOptions {
   readonly maxBytes: number | undefined
   /** Where a series of batches stands, instead of the position that the process remembers. */
   readonly cursor: Cursor | undefined
+}
+
+/** What the metrics of a batch will say: they are updated once, at its end. */
+interface Tally {
+  readonly updates: Array<Metrics.Update>
+  /** Events consumed, once the batch has landed. */
+  landed: number | undefined
+  /** Whether the metrics have been updated. */
+  isDone: boolean
 }
 
 /** Whether running the same again may succeed and does no harm. */
@@ -109,6 +121,8 @@ interface Loaded<S> {
 
 /** What the steps of one batch share. */
 interface Batch<Self, S, A, E> {
+  readonly landing: Landing<E>
+  readonly tally: Tally
   readonly processor: Processor<Self, S, A, E>
   readonly recipient: Recipient<Self>
   readonly set: DsSet.DsSet
@@ -116,32 +130,55 @@ interface Batch<Self, S, A, E> {
   readonly loaded: Loaded<S>
 }
 
-/** One batch: two rounds, and nothing between them but the processor's decision. */
+/** One batch: two rounds, and nothing between them but the processor's decision. What it lands is left in `landing`. */
 export const runBatch = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
-  options: BatchOptions
+  options: BatchOptions,
+  landing: Landing<E>
 ): Effect.Effect<BatchResult<E>, E | ContentionError | EventDecodeError | StoreError, Self | Datastore> =>
-  attempt(box, recipient, options).pipe(
-    // Not caught and raised again: the cause then would no longer name the callback that failed.
-    Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
-    Effect.tapError((error) =>
-      Metrics.update(recipient.monitoringString, [
-        Metrics.batches,
-        1,
-        error instanceof ContentionError ? "contention" : "failed"
-      ])
-    ),
-    (batch) =>
-      inSpan(batch, "Eventbox.processBatch", () => ({ attributes: { "eventbox.recipient": recipient.key.toString() } }))
+  Effect.suspend(() => {
+    const tally: Tally = { updates: [], landed: undefined, isDone: false }
+    const counted = attempt(box, recipient, options, landing, tally).pipe(
+      // Not caught and raised again: the cause then would no longer name the callback that failed.
+      Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
+      Effect.onExit((exit) => count(recipient, tally, exit))
+    )
+    return inSpan(counted, "Eventbox.processBatch", () => ({
+      attributes: { "eventbox.recipient": recipient.key.toString() }
+    }))
+  })
+
+/** Every batch is counted, however it ended; what has landed counts as that, also when the caller never hears of it. */
+const count = (recipient: Recipient<any>, tally: Tally, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+  tally.isDone = true
+  return Metrics.update(
+    recipient.monitoringString,
+    ...tally.updates,
+    ...tally.landed === undefined ? [[Metrics.batches, 1, resultOf(exit)] as const] : committed(tally.landed)
   )
+}
+
+const committed = (consumed: number): ReadonlyArray<Metrics.Update> => [
+  [Metrics.batches, 1, "committed"],
+  [Metrics.eventsRemoved, consumed],
+  [Metrics.eventsPerBatch, consumed]
+]
+
+const resultOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  if (Exit.isSuccess(exit)) return "nothing"
+  const error = Cause.findErrorOption(exit.cause)
+  if (Option.isSome(error)) return error.value instanceof ContentionError ? "contention" : "failed"
+  return Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : "died"
+}
 
 const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
-  { cursor, maxBytes, maxEvents }: BatchOptions
+  { cursor, maxBytes, maxEvents }: BatchOptions,
+  landing: Landing<E>,
+  tally: Tally
 ) {
-  yield* Transaction.refuseInside("Eventbox.processBatch", "it is a transaction of its own; run it after this one")
   if (!(Number.isSafeInteger(maxEvents) && maxEvents > 0)) {
     return yield* Effect.die(new Error(`Eventbox: maxEvents is a positive integer, got ${maxEvents}`))
   }
@@ -152,7 +189,7 @@ const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   const set = DsSet.make({ parent: recipient.key })
   // Round 1.
   const [listing, loaded] = yield* Effect.all([
-    listForBatch(set, recipient, { maxItems: maxEvents, maxBytes, cursor }),
+    listForBatch(set, tally, { maxItems: maxEvents, maxBytes, cursor }),
     load(processor, recipient)
   ], { concurrency: "unbounded" })
   yield* linkTraces(listing.items.map(({ trace }) => trace))
@@ -160,7 +197,7 @@ const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   // After a lost race these events are tried again. After another failure the next batch goes on behind them, so that
   // events that cannot be processed do not block the rest for ever.
   return yield* Effect.tapError(
-    finish({ processor, recipient, set, listing, loaded }, events),
+    finish({ landing, tally, processor, recipient, set, listing, loaded }, events),
     (error) =>
       Effect.sync(() => {
         if (isTransient(error)) {
@@ -175,7 +212,7 @@ const finish = Effect.fnUntraced(function*<Self, S, A, E>(
   batch: Batch<Self, S, A, E>,
   events: ReadonlyArray<Event<A>>
 ): Effect.fn.Return<BatchResult<E>, E | ContentionError | StoreError, Datastore> {
-  const { listing, loaded, recipient } = batch
+  const { listing, loaded } = batch
   const mutation = yield* decide(batch, events)
   const garbage = deleteGarbage(batch, mutation.garbage)
   const transitions = withoutNoops(mutation.transitions, loaded.state)
@@ -189,13 +226,11 @@ const finish = Effect.fnUntraced(function*<Self, S, A, E>(
   }
   if (transitions.length === 0) {
     yield* garbage
-    yield* Metrics.update(recipient.monitoringString, [Metrics.batches, 1, "nothing"])
   } else {
     // Round 2. Garbage that is left is garbage for the next batch too, so its deletion fails nothing that landed.
-    const landing = land(batch, transitions)
-    if (result.garbage === 0) yield* landing
-    else yield* (yield* Effect.all([Effect.exit(landing), Effect.exit(garbage)], { concurrency: "unbounded" }))[0]
-    yield* countLanded(recipient, result.consumed)
+    const commit = land(batch, transitions, result)
+    if (result.garbage === 0) yield* commit
+    else yield* (yield* Effect.all([Effect.exit(commit), Effect.exit(garbage)], { concurrency: "unbounded" }))[0]
   }
   // Nothing was left behind: the next listing starts where this one did.
   if (events.length > 0 && result.consumed + result.garbage === events.length) listing.rewind()
@@ -205,33 +240,24 @@ const finish = Effect.fnUntraced(function*<Self, S, A, E>(
 const withRecipient = (error: ContentionError, recipient: Recipient<never>["key"]): ContentionError =>
   new ContentionError({ reason: error.reason, recipient })
 
-const countLanded = (recipient: Recipient<any>, consumed: number): Effect.Effect<void> =>
-  Metrics.update(
-    recipient.monitoringString,
-    [Metrics.batches, 1, "committed"],
-    [Metrics.eventsRemoved, consumed],
-    [Metrics.eventsPerBatch, consumed]
-  )
-
 /** Lists, measures, and sends off the deletion of stored garbage: its tombstones stay while it does. // E4 */
 const listForBatch = Effect.fnUntraced(function*(
   set: DsSet.DsSet,
-  { monitoringString }: Recipient<any>,
+  { updates }: Tally,
   options: { readonly maxItems: number; readonly maxBytes: number | undefined; readonly cursor: Cursor | undefined }
 ): Effect.fn.Return<DsSet.Listing, DatastoreError, Datastore> {
-  const listing = yield* Metrics.timed(Metrics.listDuration, monitoringString, DsSet.list(set, options))
+  const listing = yield* Metrics.timed(Metrics.listDuration, updates, DsSet.list(set, options))
   const { garbage, items } = listing
-  const now = yield* Clock.currentTimeMillis
-  const oldest = items.reduce((least, item) => Math.min(least, age(item)), now)
-  yield* Metrics.update(
-    monitoringString,
-    [Metrics.size, items.length],
-    [Metrics.oldestAge, (now - oldest) / 1_000]
-  )
+  updates.push([Metrics.size, items.length])
+  if (items.length > 0) {
+    const now = yield* Clock.currentTimeMillis
+    const oldest = items.reduce((least, item) => Math.min(least, age(item)), now)
+    updates.push([Metrics.oldestAge, (now - oldest) / 1_000])
+  }
   if (garbage.ids.length > 0) {
     const datastore = yield* Datastore
     yield* datastore.background(Effect.ignore(deleteUnchanged(datastore, garbage.snapshots)))
-    yield* Metrics.update(monitoringString, [Metrics.eventsRemoved, garbage.ids.length])
+    updates.push([Metrics.eventsRemoved, garbage.ids.length])
   }
   return listing
 })
@@ -272,26 +298,49 @@ const decide = Effect.fnUntraced(function*<Self, S, A, E>(
 })
 
 const deleteGarbage = <Self, S, A, E>(
-  { listing, recipient }: Batch<Self, S, A, E>,
+  { listing, tally }: Batch<Self, S, A, E>,
   garbage: ReadonlyArray<Event<A>> = []
 ): Effect.Effect<void, DatastoreError, Datastore> =>
   garbage.length === 0 ? Effect.void : Effect.gen(function*() {
     yield* deleteUnchanged(yield* Datastore, garbage.map(({ id }) => listing.snapshots.get(id)!))
-    yield* Metrics.update(recipient.monitoringString, [Metrics.eventsRemoved, garbage.length])
+    tally.updates.push([Metrics.eventsRemoved, garbage.length])
   })
 
 /** Round 2: everything that the transitions do, in one commit. // E3 */
-const land = <Self, S, A, E>(batch: Batch<Self, S, A, E>, transitions: ReadonlyArray<Transition<S, A, E>>) =>
+const land = <Self, S, A, E>(
+  batch: Batch<Self, S, A, E>,
+  transitions: ReadonlyArray<Transition<S, A, E>>,
+  result: BatchResult<E>
+) =>
   Metrics.timed(
     Metrics.commitDuration,
-    batch.recipient.monitoringString,
-    transact(apply(batch, transitions), batch.loaded.remembered)
+    batch.tally.updates,
+    transact(apply(batch, transitions, result), batch.loaded.remembered)
   )
 
+/** What the commit does as it lands, where no interruption comes between. */
+const onLanded = <E>(
+  { landing, tally }: Pick<Batch<any, any, any, E>, "landing" | "tally">,
+  { consumed, postProcess }: BatchResult<E>
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    tally.landed = consumed
+    if (!landing.over) {
+      for (const effect of postProcess) landing.effects.push(effect)
+    }
+    // The caller went while the outcome was in doubt, and has been counted as interrupted.
+    const counted = tally.isDone
+      ? Metrics.update(landing.recipient.monitoringString, ...committed(consumed))
+      : Effect.void
+    return landing.over && postProcess.length > 0 ? Effect.andThen(counted, landing.runLate(postProcess)) : counted
+  })
+
 const apply = Effect.fnUntraced(function*<Self, S, A, E>(
-  { listing, loaded, processor, recipient, set }: Batch<Self, S, A, E>,
-  transitions: ReadonlyArray<Transition<S, A, E>>
+  batch: Batch<Self, S, A, E>,
+  transitions: ReadonlyArray<Transition<S, A, E>>,
+  result: BatchResult<E>
 ) {
+  const { listing, loaded, processor, recipient, set } = batch
   yield* checkEVersion(processor, recipient, loaded)
   const op = yield* DsSet.beginPop(set, listing)
   for (const { events = [], sideEffect } of transitions) {
@@ -303,6 +352,7 @@ const apply = Effect.fnUntraced(function*<Self, S, A, E>(
     yield* processor.saveState(state, (loaded.eversion + 1) as EVersion, recipient)
   }
   yield* DsSet.finishPop(op)
+  ;(yield* Transaction.Transaction).afterCommit.push(onLanded(batch, result))
 })
 
 /** E1: the commit expects all that `loadState` looked up, or `fetchEVersion` reads the version again. */
