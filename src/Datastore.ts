@@ -60,7 +60,9 @@ export class Datastore extends Context.Service<Datastore, {
   readonly backend: Backend
   /** Lookup merged with concurrent ones. Distinct keys; a call of at most 1,000 is one consistent read. @internal */
   readonly lookup: (keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyArray<Looked>, DatastoreError>
-  /** Runs an effect in the background of the layer, in the layer's own context; `false` when that is closed. @internal */
+  /**
+   * Runs an effect in the background of the layer, in the layer's own context; `false` when that is closed. @internal
+   */
   readonly background: (effect: Effect.Effect<void>) => Effect.Effect<boolean>
   /** Returns when the layer begins to close: background work should then stop pausing and retrying. @internal */
   readonly closing: Effect.Effect<void>
@@ -74,10 +76,10 @@ const closeTimeout = "10 seconds"
  *
  * **Details**
  *
- * Scoped: when the scope closes, background work (deletes of garbage, the search for the outcome of a commit that nobody
- * waits for any more) is awaited for at most 10 seconds and then interrupted; the backend's own resources must be
- * acquired before, so that they are released after. From then on every operation fails at once with `DatastoreError`/
- * `Closed`, also the lookups that are under way.
+ * Scoped: when the scope closes, background work (deletes of garbage, the search for the outcome of a commit that
+ * nobody waits for any more) is awaited for at most 10 seconds and then interrupted; the backend's own resources must
+ * be acquired before, so that they are released after. From then on every operation fails at once with
+ * `DatastoreError`/ `Closed`, also the lookups that are under way.
  *
  * @category constructors
  * @since 0.1.0
@@ -218,8 +220,9 @@ export const query = (request: Query): Effect.Effect<QueryResult, DatastoreError
  * below 10 MiB in all (4 MiB on the emulator). Cost: 1 write per entity.
  *
  * Fails with `DatastoreError`: `InvalidArgument` names the property or limit that is wrong, before anything is sent;
- * `TooLarge` when they are more than one commit takes; `OutcomeUnknown` means that the writes may have landed. A commit that Datastore aborts is sent again, five times in
- * all with jittered pauses; then it is `Unavailable`, and nothing was written.
+ * `TooLarge` when they are more than one commit takes; `OutcomeUnknown` means that the writes may have landed. A commit
+ * that Datastore aborts is sent again, five times in all with jittered pauses; then it is `Unavailable`, and nothing
+ * was written.
  *
  * @category writing
  * @since 0.1.0
@@ -281,11 +284,11 @@ export const remove = (
  * **Details**
  *
  * The body runs once; nothing is retried here. When it succeeds, one conditional commit expects every entity that it
- * read to be unchanged. When it fails or is interrupted, nothing is written. A commit under way is not interrupted, so an
- * interruption returns within the deadline of a commit: where its response is lost, the search for its outcome goes on in
- * the background of the layer. A body that writes nothing needs no commit; if its reads took more than one RPC, one
- * lookup validates them. Cost: 1 RPC for the commit; an entity that was read and not written costs 1 write, as it carries
- * the expectation.
+ * read to be unchanged. When it fails or is interrupted, nothing is written. A commit under way is not interrupted, so
+ * an interruption returns within the deadline of a commit: where its response is lost, the search for its outcome goes
+ * on in the background of the layer. A body that writes nothing needs no commit; if its reads took more than one RPC,
+ * one lookup validates them. Cost: 1 RPC for the commit; an entity that was read and not written costs 1 write, as it
+ * carries the expectation.
  *
  * Fails with `ContentionError` when another writer was first: run the whole again, with jitter. Fails with
  * `DatastoreError`: `AlreadyExists` for an `insert`, `TooLarge` for a commit over the limit, `OutcomeUnknown` when
@@ -565,7 +568,7 @@ const commit = (
     (error) =>
       isUnknownOutcome(error) && transaction.witness !== undefined
         ? Effect.flatMap(
-          awaitOutcome(datastore, transaction.witness, runAfterCommit(transaction), restore),
+          awaitOutcome(datastore.background, transaction.witness, runAfterCommit(transaction), restore),
           (outcome) => settle(outcome, error, expected)
         )
         : Effect.fail(error)

@@ -256,10 +256,19 @@ export const loadState = <Self, S, A, E>(
  * Fails with `ContentionError` when another worker was first: nothing was written, run it again with jitter. Fails with
  * the processor's own errors; with `EventDecodeError` and `StateDecodeError` for what does not fit the schemas; with
  * `EventRejected` from a side effect that emits; with `DatastoreError`: `OutcomeUnknown` only if it could not be found
- * out whether the commit landed. Dies inside a transaction, when `maxEvents` is not a positive integer, and when a
- * transition consumes an event that is not in the batch or was used before.
+ * out whether the commit landed. Dies inside a transaction or a batch, when `maxEvents` is not a positive integer, and
+ * when a transition consumes an event that is not in the batch or was used before.
+ *
+ * An interruption before the commit writes nothing. One that comes during it returns within the deadline of the commit;
+ * when the batch has landed, its post-process effects run here, for 10 seconds at most, since they can no longer be
+ * returned. While the outcome is in doubt it is looked for in the background of the layer, and they run there.
  *
  * Source: luci-go `cv/internal/common/eventbox`, `ProcessBatch`.
+ *
+ * **Gotchas**
+ *
+ * An interruption in the very step in which it returns, or before the caller has run what was returned, loses the
+ * post-process effects. {@link process} has no such moment.
  *
  * @category processing
  * @since 0.1.0
@@ -290,10 +299,14 @@ export const processBatch = <Self, S, A, E>(
  *
  * Batches of one recipient are run one after another inside the process, for each layer: they would only make each
  * other fail. Post-process effects run in order after the lock was given back, each retried by its own schedule; one
- * that fails is reported in the summary and does not stop the others, since the batch has landed.
+ * that fails is in the summary, in a metric and, with its recipient, in the log as a warning, and does not stop the
+ * others, since the batch has landed. An interruption, or a time-out, before the commit writes nothing; once the batch
+ * has landed its post-process effects run all the same, within `postProcessGrace`, and the interruption returns after
+ * them. An interruption while the outcome of the commit is in doubt returns at once: the search goes on in the
+ * background of the layer, where those effects run if the batch has landed.
  *
- * Fails as {@link processBatch}, when the schedule ends. Dies when it is called for a recipient inside a batch of the
- * same.
+ * Fails as {@link processBatch}, when the schedule ends. Dies inside a transaction and inside a batch, whichever
+ * recipient that is of; in a post-process effect it is allowed.
  *
  * @category processing
  * @since 0.1.0

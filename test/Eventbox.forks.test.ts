@@ -4,6 +4,7 @@ import * as Datastore from "../src/Datastore.ts"
 import * as Eventbox from "../src/Eventbox.ts"
 import * as Key from "../src/Key.ts"
 import type * as Processor from "../src/Processor.ts"
+import { Faulty, Recorder } from "../src/testing/index.ts"
 import {
   consumeAll,
   emit,
@@ -154,41 +155,56 @@ describe("a fiber forked in loadState", () => {
     }).pipe(Effect.provide(world)))
 
   // The batch is held at its commit, where its reads are expected to be unchanged.
-  it.effect("adds nothing to what the batch expects, once loadState has ended", () =>
-    Effect.gen(function*() {
-      const [deciding, gate] = [yield* makeGate, yield* makeGate]
-      yield* Datastore.put([entity(config, 1)])
-      yield* emit(["a"])
-      const running = yield* Eventbox.process(Journal, journal).pipe(
-        Effect.provideServiceEffect(
-          Journal,
-          Effect.map(
-            Journal.entity({
-              initial: () => [],
-              prepareMutation: (events, state) => Effect.as(deciding.wait, consumeAll(events, state))
-            }),
-            (plain): JournalProcessor => ({
-              ...plain,
-              loadState: (recipient) =>
-                Effect.andThen(
-                  Effect.forkDetach(Effect.andThen(gate.wait, inside(Datastore.get(config)))),
-                  plain.loadState(recipient)
-                )
-            })
-          )
-        ),
-        Effect.forkChild
-      )
-      yield* settle
+  it.effect.each(["begins", "is answered"])(
+    "adds nothing to what the batch expects by a read that %s later",
+    (when) =>
+      Effect.gen(function*() {
+        const faulty = yield* Faulty.Faulty
+        // Not in one RPC with what the batch itself reads.
+        const apart = Effect.repeat(Effect.yieldNow, { times: 100 })
+        const [reached, deciding, gate] = [yield* makeGate, yield* makeGate, yield* makeGate]
+        yield* Datastore.put([entity(config, 1)])
+        yield* emit(["a"])
+        if (when === "is answered") {
+          yield* faulty.inject("lookup", Faulty.around({ after: gate.wait }), {
+            where: (call) => Recorder.keysOf(call).includes(config)
+          })
+        }
+        const running = yield* Eventbox.process(Journal, journal).pipe(
+          Effect.provideServiceEffect(
+            Journal,
+            Effect.map(
+              Journal.entity({
+                initial: () => [],
+                prepareMutation: (events, state) =>
+                  Effect.as(Effect.andThen(reached.open, deciding.wait), consumeAll(events, state))
+              }),
+              (plain): JournalProcessor => ({
+                ...plain,
+                loadState: (recipient) =>
+                  Effect.all([
+                    Effect.forkDetach(
+                      Effect.andThen(when === "begins" ? gate.wait : apart, Datastore.get(config))
+                    ),
+                    settle,
+                    plain.loadState(recipient)
+                  ]).pipe(Effect.map(([, , loaded]) => loaded))
+              })
+            )
+          ),
+          Effect.forkChild
+        )
+        yield* reached.wait
 
-      yield* gate.open
-      yield* settle
-      yield* Datastore.put([entity(config, 2)])
-      yield* deciding.open
-      const { consumed, retries } = yield* Fiber.join(running)
+        yield* gate.open
+        yield* settle
+        yield* Datastore.put([entity(config, 2)])
+        yield* deciding.open
+        const { consumed, retries } = yield* Fiber.join(running)
 
-      assert.deepStrictEqual([consumed, retries], [1, 0])
-    }).pipe(Effect.provide(world)))
+        assert.deepStrictEqual([consumed, retries], [1, 0])
+      }).pipe(Effect.provide(world))
+  )
 })
 
 type Call = (recipient: Processor.Recipient<Journal>) => Effect.Effect<unknown, unknown, Journal | Datastore.Datastore>

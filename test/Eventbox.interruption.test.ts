@@ -114,9 +114,8 @@ const interruptedAfter = <A, E>(
       yield* turns(turn)
       const wasDone = fiber.pollUnsafe() !== undefined
       const interrupting = yield* Effect.forkChild(Fiber.interrupt(fiber))
-      // Searches sleep between their attempts.
-      while (interrupting.pollUnsafe() === undefined) yield* Effect.yieldNow
-      yield* turns(200)
+      yield* turns(400)
+      assert.isDefined(interrupting.pollUnsafe(), `interrupted after turn ${turn}: returns without waiting for time`)
       const { state } = yield* Eventbox.loadState(Box, box)
       assert.strictEqual(state + (yield* Eventbox.list(Box, box)).length, 2, "no event is lost")
       assert.strictEqual(lockCount(datastore), 0, "no lock is left")
@@ -343,7 +342,9 @@ describe("the grace of post-process effects", () => {
   })
 })
 
-/** A service silent from the commit of a batch on: the commit is in doubt, and no read is answered until it is opened. */
+/**
+ * A service silent from the commit of a batch on: the commit is in doubt, and no read is answered until it is opened.
+ */
 const silence = Effect.gen(function*() {
   const gate = yield* makeGate
   const store = yield* InMemory.makeStore

@@ -1,5 +1,6 @@
 /**
- * The mark of a batch: what a fiber has in its context while its batch runs, so that another batch inside can be refused.
+ * The mark of a batch: what a fiber has in its context while its batch runs, so that another batch inside can be
+ * refused.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

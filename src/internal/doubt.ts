@@ -5,7 +5,6 @@ import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { Datastore } from "../Datastore.ts"
 import { type Outcome, outside } from "../Transaction.ts"
 
 /**
@@ -15,7 +14,7 @@ import { type Outcome, outside } from "../Transaction.ts"
  * To be used in an uninterruptible region. A layer that is closed knows nothing: `Unknown`.
  */
 export const awaitOutcome = (
-  datastore: Datastore["Service"],
+  background: (search: Effect.Effect<void>) => Effect.Effect<boolean>,
   witness: Effect.Effect<Outcome>,
   late: Effect.Effect<void>,
   restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -33,7 +32,7 @@ export const awaitOutcome = (
       Effect.flatMap((known) => isGone && known === "Landed" ? late : Effect.void)
     )
     return Effect.gen(function*() {
-      if (!(yield* datastore.background(Effect.provideContext(outside(search), context)))) return "Unknown"
+      if (!(yield* background(Effect.provideContext(outside(search), context)))) return "Unknown"
       const waited = yield* Effect.exit(restore(Deferred.await(found)))
       // Known in the same moment as the interruption came: then the caller sees to it, and is interrupted afterwards.
       if (outcome !== undefined) return yield* outcome

@@ -1,9 +1,9 @@
 /**
  * What follows a batch that has landed: its post-process effects run, also when whoever asked for the batch is gone.
  *
- * An interruption does not undo a commit. So the result of a batch does not travel through code that can be interrupted:
- * the commit leaves it in a {@link Landing}, inside its uninterruptible region, and what was left there is done once the
- * call has ended, however it did.
+ * An interruption does not undo a commit. So the result of a batch does not travel through code that can be
+ * interrupted: the commit leaves it in a {@link Landing}, inside its uninterruptible region, and what was left there is
+ * done once the call has ended, however it did.
  */
 import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
