@@ -35,10 +35,12 @@ import {
   Fenced,
   InvalidArgument,
   isUnknownOutcome,
+  LayerClosed,
   OutcomeUnknown,
   Unavailable
 } from "./EventboxError.ts"
 import { entityChanged } from "./internal/contention.ts"
+import { awaitOutcome } from "./internal/doubt.ts"
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import { inSpan } from "./internal/span.ts"
@@ -60,8 +62,10 @@ export class Datastore extends Context.Service<Datastore, {
   readonly backend: Backend
   /** Lookup merged with concurrent ones. Distinct keys; a call of at most 1,000 is one consistent read. @internal */
   readonly lookup: (keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyArray<Looked>, DatastoreError>
-  /** Runs an effect in the background of the layer, in the layer's own context. @internal */
-  readonly background: (effect: Effect.Effect<void>) => Effect.Effect<void>
+  /**
+   * Runs an effect in the background of the layer, in the layer's own context; `false` when that is closed. @internal
+   */
+  readonly background: (effect: Effect.Effect<void>) => Effect.Effect<boolean>
   /** Returns when the layer begins to close: background work should then stop pausing and retrying. @internal */
   readonly closing: Effect.Effect<void>
 }>()("eventbox/Datastore") {}
@@ -74,8 +78,10 @@ const closeTimeout = "10 seconds"
  *
  * **Details**
  *
- * Scoped: when the scope closes, background work (deletes after commits) is awaited for at most 10 seconds and then
- * interrupted; the backend's own resources must be acquired before, so that they are released after.
+ * Scoped: when the scope closes, background work (deletes of garbage, the search for the outcome of a commit that
+ * nobody waits for any more) is awaited for at most 10 seconds and then interrupted; the backend's own resources must
+ * be acquired before, so that they are released after. From then on every operation fails at once with
+ * `DatastoreError`/ `Closed`, also the lookups that are under way.
  *
  * @category constructors
  * @since 0.1.0
@@ -85,30 +91,62 @@ export const make = (backend: Backend): Effect.Effect<Datastore["Service"], neve
     const context = yield* Effect.context<never>()
     const fibers = yield* FiberSet.make<void>()
     const closing = yield* Latch.make(false)
-    yield* Effect.addFinalizer(() =>
-      closing.open.pipe(Effect.andThen(FiberSet.awaitEmpty(fibers)), Effect.timeoutOption(closeTimeout))
-    )
     const outside = Context.omit(Transaction.Transaction)(context)
-    const lookup = makeMerged(backend, outside)
+    const { close, guarded, isClosed } = closable(backend)
+    const { failAll, lookup } = makeMerged(guarded, outside)
+    yield* Effect.addFinalizer(() =>
+      closing.open.pipe(
+        Effect.andThen(FiberSet.awaitEmpty(fibers)),
+        Effect.timeoutOption(closeTimeout),
+        Effect.andThen(Effect.sync(() => {
+          close()
+          failAll(closed("lookup"))
+        }))
+      )
+    )
     return {
-      backend,
+      backend: guarded,
       lookup: (keys) =>
         keys.length <= maxLookupKeys
           ? Effect.map(lookup(keys), (looked) => [looked])
           : Effect.forEach(chunksOf(keys, maxLookupKeys), lookup, { concurrency: "unbounded" }),
       background: (effect) =>
-        Effect.asVoid(FiberSet.run(
-          fibers,
-          effect.pipe(
+        Effect.suspend(() => {
+          if (isClosed()) return Effect.succeed(false)
+          const running = effect.pipe(
             Effect.tapCause((cause) =>
               Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.logWarning("Background work failed", cause)
             ),
             Effect.updateContext((_: Context.Context<never>) => outside)
           )
-        )),
+          return Effect.as(FiberSet.run(fibers, running), true)
+        }),
       closing: closing.await
     }
   })
+
+/** A backend that can be shut: then it is asked nothing more. */
+const closable = (backend: Backend) => {
+  let isClosed = false
+  const unless = <A, E>(operation: string, effect: () => Effect.Effect<A, E>) =>
+    Effect.suspend((): Effect.Effect<A, E | DatastoreError> => isClosed ? Effect.fail(closed(operation)) : effect())
+  const guarded: Backend = {
+    ...backend,
+    lookup: (keys) => unless("lookup", () => backend.lookup(keys)),
+    query: (request) => unless("query", () => backend.query(request)),
+    commit: (request) => unless("commit", () => backend.commit(request))
+  }
+  return {
+    guarded,
+    isClosed: () => isClosed,
+    close: () => {
+      isClosed = true
+    }
+  }
+}
+
+const closed = (operation: string): DatastoreError =>
+  new DatastoreError({ operation, reason: new LayerClosed({ detail: "nothing was sent" }) })
 
 /**
  * Turns a scoped effect that makes a backend into a layer.
@@ -252,9 +290,11 @@ export const remove = (
  * **Details**
  *
  * The body runs once; nothing is retried here. When it succeeds, one conditional commit expects every entity that it
- * read to be unchanged. When it fails or is interrupted, nothing is written. A commit under way is not interrupted. A
- * body that writes nothing needs no commit; if its reads took more than one RPC, one lookup validates them. Cost: 1 RPC
- * for the commit; an entity that was read and not written costs 1 write, as it carries the expectation.
+ * read to be unchanged. When it fails or is interrupted, nothing is written. A commit under way is not interrupted, so
+ * an interruption returns within the deadline of a commit: where its response is lost, the search for its outcome goes
+ * on in the background of the layer. A body that writes nothing needs no commit; if its reads took more than one RPC,
+ * one lookup validates them. Cost: 1 RPC for the commit; an entity that was read and not written costs 1 write, as it
+ * carries the expectation.
  *
  * Fails with `ContentionError` when another writer was first: run the whole again, with jitter. Fails with
  * `DatastoreError`: `AlreadyExists` for an `insert`, `TooLarge` for a commit over the limit, `OutcomeUnknown` when
@@ -278,16 +318,15 @@ export const transact = <A, E, R>(
   remembered: ReadonlyMap<string, Snapshot>
 ): Effect.Effect<A, E | ContentionError | DatastoreError, Exclude<R, Transaction.Transaction> | Datastore> =>
   Effect.contextWith((context: Context.Context<Datastore>) => {
-    if (Transaction.of(context) !== undefined) {
+    if (Transaction.of(context)?.open === true) {
       return Transaction.refuse("withTransaction", "transactions do not nest; call the body directly")
     }
     const datastore = Context.get(context, Datastore)
-    const memory = Context.get(context, ReadMemory)
     const transaction = Transaction.makeUnsafe(remembered)
     return Effect.uninterruptibleMask((restore) =>
       restore(Effect.provideService(body, Transaction.Transaction, transaction)).pipe(
-        Effect.onExit((exit) => Effect.sync(() => close(transaction, exit, memory))),
-        Effect.tap(() => Effect.andThen(end(datastore, transaction, memory), runAfterCommit(transaction)))
+        Effect.onExit((exit) => Effect.sync(() => close(transaction, exit, openMemory(context)))),
+        Effect.tap(() => Effect.andThen(end(datastore, transaction, context, restore), runAfterCommit(transaction)))
       )
     )
   })
@@ -296,16 +335,16 @@ export const transact = <A, E, R>(
 const end = (
   datastore: Datastore["Service"],
   transaction: Transaction.TransactionState,
-  memory: ReadMemory | undefined
+  context: Context.Context<never>,
+  restore: Restore
 ): Effect.Effect<void, ContentionError | DatastoreError> =>
-  memory === undefined
-    ? commit(datastore, transaction)
-    : Effect.flatMap(commit(datastore, transaction), () => {
-      keepReads(memory, transaction)
-      return rememberWrites(datastore, memory, transaction.writes)
-    })
+  Effect.flatMap(commit(datastore, transaction, restore), () => {
+    const memory = openMemory(context)
+    if (memory !== undefined) keepReads(memory, transaction)
+    return rememberWrites(datastore, context, transaction.writes)
+  })
 
-const keepReads = (memory: ReadMemory, { reads }: Transaction.TransactionState): void => {
+const keepReads = (memory: Remembered, { reads }: Transaction.TransactionState): void => {
   for (const [id, snapshot] of reads) if (!memory.has(id)) memory.set(id, snapshot)
 }
 
@@ -316,9 +355,11 @@ const keepReads = (memory: ReadMemory, { reads }: Transaction.TransactionState):
  */
 const rememberWrites = (
   datastore: Datastore["Service"],
-  memory: ReadMemory,
+  context: Context.Context<never>,
   writes: ReadonlyMap<string, Mutation>
 ): Effect.Effect<void> => {
+  const memory = openMemory(context)
+  if (memory === undefined) return Effect.void
   const old = Array.from(writes).flatMap(([id, write]) => {
     const snapshot = memory.get(id)
     return snapshot === undefined ? [] : [{ id, snapshot, wanted: Transaction.after(write, snapshot.entity) }]
@@ -327,6 +368,8 @@ const rememberWrites = (
   return datastore.lookup(old.map(({ snapshot }) => snapshot.key)).pipe(
     Effect.map((looked) => {
       const now = looked.flatMap((part) => part.snapshots)
+      // The memory may have ended meanwhile.
+      if (openMemory(context) === undefined) return
       for (const [index, { id, wanted }] of old.entries()) {
         if (sameContent(now[index]!.entity, wanted)) memory.set(id, now[index]!)
       }
@@ -352,7 +395,9 @@ const sameContent = (self: Option.Option<Entity.Entity>, that: Option.Option<Ent
  *
  * They are dropped when the body fails or the commit does not land, and lost when the process dies first or the outcome
  * of the commit stays unknown: what must happen belongs into the transaction. After the commit they run
- * uninterruptibly, so keep them short. Registering after the transaction has ended is a defect.
+ * uninterruptibly, so keep them short; when the caller was interrupted while the outcome was in doubt, they run in the
+ * background of the layer, once it is found that the commit landed. Registering after the transaction has ended is a
+ * defect.
  *
  * Source: `SqlClient.afterCommit` of effect 4.1.
  *
@@ -378,7 +423,7 @@ export const snapshots = (
   Effect.contextWith((context: Context.Context<Datastore>) => {
     const transaction = Transaction.of(context)
     if (transaction?.open === false) return Transaction.ended
-    const memory = Context.get(context, ReadMemory)
+    const memory = openMemory(context)
     const known = (id: string) =>
       transaction === undefined ? memory?.get(id) : transaction.reads.get(id) ?? transaction.remembered.get(id)
     const missing = new Map<string, Key>()
@@ -392,7 +437,8 @@ export const snapshots = (
         const id = key.toString()
         const snapshot = known(id) ?? found.get(id)!
         if (transaction !== undefined) return Transaction.recordRead(transaction, snapshot)
-        if (memory !== undefined && !memory.has(id)) memory.set(id, snapshot)
+        // A fiber that was forked inside may have been waiting when the memory ended.
+        if (memory !== undefined && openMemory(context) !== undefined && !memory.has(id)) memory.set(id, snapshot)
         return snapshot
       })
     if (missing.size === 0) return Effect.succeed(answer(new Map()))
@@ -409,7 +455,7 @@ export const snapshots = (
   })
 
 /** What an effect has read so far. */
-type ReadMemory = Map<string, Snapshot>
+type Remembered = Map<string, Snapshot>
 
 /**
  * Collects what an effect reads, outside transactions and in transactions of its own, so that a later transaction can
@@ -421,13 +467,30 @@ export const remembering = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<readonly [A, ReadonlyMap<string, Snapshot>], E, R> =>
   Effect.suspend(() => {
-    const memory: ReadMemory = new Map()
-    return Effect.map(Effect.provideService(effect, ReadMemory, memory), (result) => [result, memory] as const)
+    const memory: ReadMemory = { open: true, snapshots: new Map() }
+    return Effect.provideService(effect, ReadMemory, memory).pipe(
+      Effect.onExit(() => {
+        memory.open = false
+        return Effect.void
+      }),
+      Effect.map((result) => [result, memory.snapshots] as const)
+    )
   })
+
+/** No longer open when the effect has ended: fibers that were forked inside may outlive it. */
+interface ReadMemory {
+  open: boolean
+  readonly snapshots: Map<string, Snapshot>
+}
 
 const ReadMemory = Context.Reference<ReadMemory | undefined>("eventbox/Datastore/ReadMemory", {
   defaultValue: () => undefined
 })
+
+const openMemory = (context: Context.Context<never>): Map<string, Snapshot> | undefined => {
+  const memory = Context.get(context, ReadMemory)
+  return memory?.open === true ? memory.snapshots : undefined
+}
 
 /**
  * Whether two snapshots of one key saw the same: both nothing, or the same version.
@@ -540,9 +603,10 @@ const write = <A>(
       return Effect.fromResult(buffered)
     }
     const datastore = Context.get(context, Datastore)
-    const memory = Context.get(context, ReadMemory)
     const sent = sendBlind(datastore, Array.from(writes.values()), operation)
-    return memory === undefined ? sent : Effect.andThen(sent, rememberWrites(datastore, memory, writes))
+    return openMemory(context) === undefined
+      ? sent
+      : Effect.andThen(sent, Effect.suspend(() => rememberWrites(datastore, context, writes)))
   })
 
 const invalidEntity = (operation: string, mutation: Mutation, problem: Entity.Problem) => {
@@ -556,35 +620,43 @@ const invalidEntity = (operation: string, mutation: Mutation, problem: Entity.Pr
 const close = (
   transaction: Transaction.TransactionState,
   exit: Exit.Exit<unknown, unknown>,
-  memory: ReadMemory | undefined
+  memory: Remembered | undefined
 ): void => {
   transaction.open = false
   if (memory !== undefined && Exit.isFailure(exit)) keepReads(memory, transaction)
 }
 
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
 const commit = (
   datastore: Datastore["Service"],
-  transaction: Transaction.TransactionState
+  transaction: Transaction.TransactionState,
+  restore: Restore
 ): Effect.Effect<void, ContentionError | DatastoreError> => {
   for (const problem of transaction.unfinished) return Effect.die(new Error(problem))
   const expected = Array.from(transaction.reads.values())
   if (transaction.writes.size === 0) {
-    return transaction.readRpcs.size > 1 ? validate(datastore, expected) : Effect.void
+    return transaction.readRpcs.size > 1 ? restore(validate(datastore, expected)) : Effect.void
   }
   const mutations = Array.from(transaction.writes.values())
   const bytes = transaction.deletedBytes + bytesOf(mutations)
   const { witness } = transaction
   const sending = sendCommit(datastore, { mutations, expected }, bytes)
   return witness === undefined ? sending : Effect.catch(sending, (error) => {
-    if (error._tag === "ContentionError") {
-      return Effect.flatMap(
-        witness.afterContention(expected),
-        ({ changed, outcome }) => settle(outcome, error, changed.length > 0 ? contention(changed) : error)
-      )
-    }
-    return isUnknownOutcome(error)
-      ? Effect.flatMap(witness.afterDoubt, (outcome) => settle(outcome, error, contention(expected)))
-      : Effect.fail(error)
+    const isContended = error._tag === "ContentionError"
+    if (!isContended && !isUnknownOutcome(error)) return Effect.fail(error)
+    const search = isContended
+      ? witness.afterContention(expected)
+      : Effect.map(witness.afterDoubt, (outcome): Transaction.Contended => ({ outcome, changed: [] }))
+    return Effect.flatMap(
+      awaitOutcome(datastore.background, search, runAfterCommit(transaction), restore),
+      ({ changed, outcome }) =>
+        settle(
+          outcome,
+          error,
+          changed.length > 0 || !isContended ? contention(isContended ? changed : expected) : error
+        )
+    )
   })
 }
 

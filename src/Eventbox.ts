@@ -16,8 +16,8 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
@@ -34,9 +34,11 @@ import {
 } from "./EventboxError.ts"
 import * as Metrics from "./EventboxMetrics.ts"
 import { decodeItems, implementationOf, isTransient, oldestFirst, runBatch } from "./internal/batch.ts"
+import { inBatch } from "./internal/batchMark.ts"
 import { type Emission, makeItems } from "./internal/emission.ts"
-import { beginCourse, type Course, isExhausted, isolate, type Seen, type Settings } from "./internal/isolation.ts"
+import { beginCourse, type Course, isExhausted, isolate, type Seen } from "./internal/isolation.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
+import { handingOver, type Landing, withPostProcess } from "./internal/landing.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import { type Cursor, isAtStart } from "./internal/sweep.ts"
 import { FromString } from "./Key.ts"
@@ -206,6 +208,11 @@ export interface ProcessOptions<E = never> {
   readonly retry?: Schedule.Schedule<unknown, ContentionError | DatastoreError> | undefined
   /** When to run a failed post-process effect again; never, unless given. */
   readonly postProcess?: Schedule.Schedule<unknown, E | StoreError> | undefined
+  /**
+   * How long the post-process effects of a batch that has landed may go on once the call was interrupted or timed out,
+   * before they are dropped; 10 seconds unless given. The interruption returns after them.
+   */
+  readonly postProcessGrace?: Duration.Input | undefined
 }
 
 /**
@@ -340,10 +347,19 @@ export const loadState = <Self, S, A, E>(
  * the processor's own errors; with `EventDecodeError` and `StateDecodeError` for what does not fit the schemas; with
  * `MailboxOwned` when the first batch here was another box's: a mailbox belongs to one; with `EventRejected` from a
  * side effect that emits; with `DatastoreError`: `OutcomeUnknown` only if it could not be found out whether the commit
- * landed. Dies inside a transaction, when `maxEvents` is not a positive integer, when a transition consumes an event
- * that is not in the batch or was used before, and when the implementation that is provided is another box's.
+ * landed. Dies inside a transaction or a batch, when `maxEvents` is not a positive integer, when a transition consumes
+ * an event that is not in the batch or was used before, and when the implementation that is provided is another box's.
+ *
+ * An interruption before the commit writes nothing. One that comes during it returns within the deadline of the commit;
+ * when the batch has landed, its post-process effects run here, for 10 seconds at most, since they can no longer be
+ * returned. While the outcome is in doubt it is looked for in the background of the layer, and they run there.
  *
  * Source: luci-go `cv/internal/common/eventbox`, `ProcessBatch`.
+ *
+ * **Gotchas**
+ *
+ * An interruption in the very step in which it returns, or before the caller has run what was returned, loses the
+ * post-process effects. {@link process} has no such moment.
  *
  * @category processing
  * @since 0.1.0
@@ -357,14 +373,15 @@ export const processBatch = <Self, S, A, E>(
   E | ContentionError | EventDecodeError | MailboxOwned | StoreError,
   Self | Datastore
 > =>
-  Effect.map(
-    runBatch(box, recipient, {
-      maxEvents: options?.maxEvents ?? defaultMaxEvents,
-      maxBytes: options?.maxBytes,
-      cursor: undefined
-    }),
-    ({ reachedEnd: _, ...result }) => result
-  )
+  handingOver(recipient, (landing: Landing<E>) => {
+    const { maxBytes, maxEvents = defaultMaxEvents } = options ?? {}
+    const batch = runBatch(box, recipient, { maxEvents, maxBytes, cursor: undefined }, landing)
+    return inBatch(
+      "Eventbox.processBatch",
+      recipient.key,
+      Effect.map(batch, ({ reachedEnd: _, ...result }) => result)
+    )
+  })
 
 /**
  * Runs the whole cycle once: a batch, retried on contention and transient errors, isolated when it fails for good, and
@@ -374,7 +391,11 @@ export const processBatch = <Self, S, A, E>(
  *
  * Batches of one recipient are run one after another inside the process, for each layer: they would only make each
  * other fail. Post-process effects run in order after the lock was given back, each retried by its own schedule; one
- * that fails is reported in the summary and does not stop the others, since the batch has landed.
+ * that fails is in the summary, in a metric and, with its recipient, in the log as a warning, and does not stop the
+ * others, since the batch has landed. An interruption, or a time-out, before the commit writes nothing; once the batch
+ * has landed its post-process effects run all the same, within `postProcessGrace`, and the interruption returns after
+ * them. An interruption while the outcome of the commit is in doubt returns at once: the search goes on in the
+ * background of the layer, where those effects run if the batch has landed.
  *
  * **Isolation.** A batch that fails for good once its events and its state were read is halved, at once, and its halves
  * again, until one lands or a single event is alone with its failure. So all other events land in the same call, as
@@ -392,8 +413,8 @@ export const processBatch = <Self, S, A, E>(
  * those of `loadState`; no event is read again. Where all fail, 2 batches per event.
  *
  * Fails with {@link EventFailed} when events failed alone, and otherwise as {@link processBatch}, when the schedule
- * ends. Dies when it is called for a recipient inside a batch of the same, and when `maxFailures` is not a positive
- * integer or `Infinity`.
+ * ends. Dies inside a transaction and inside a batch, whichever recipient that is of (in a post-process effect it is
+ * allowed), and when `maxFailures` is not a positive integer or `Infinity`.
  *
  * **Gotchas**
  *
@@ -528,37 +549,22 @@ const cycle = Effect.fnUntraced(function*<Self, S, A, E>(
   before: Course<E> | undefined
 ): Effect.fn.Return<Cycle<E>, E | ContentionError | MailboxOwned | StoreError, Self | Datastore> {
   const datastore = yield* Datastore
-  const settings: Settings<Self, S, A, E> = {
-    box,
-    recipient,
-    maxEvents: options?.maxEvents ?? defaultMaxEvents,
-    maxBytes: options?.maxBytes,
-    cursor,
-    retry: options?.retry ?? defaultRetry,
-    maxFailures: maxFailuresOf(options)
-  }
-  if (!(settings.maxFailures >= 1 && Math.ceil(settings.maxFailures) === settings.maxFailures)) {
-    const message = `Eventbox: maxFailures is a positive integer or Infinity, got ${settings.maxFailures}`
+  const { maxBytes, maxEvents = defaultMaxEvents, retry = defaultRetry } = options ?? {}
+  const maxFailures = maxFailuresOf(options)
+  if (!(maxFailures >= 1 && Math.ceil(maxFailures) === maxFailures)) {
+    const message = `Eventbox: maxFailures is a positive integer or Infinity, got ${maxFailures}`
     return yield* Effect.die(new Error(message))
   }
   const course = beginCourse(before)
-  const ended = yield* Effect.exit(
-    withKeyedLock(datastore, recipient.key, options?.whenBusy ?? "wait", isolate(course, settings))
-  )
-  // Also of what landed before the call was cut short by a failure that no event is to blame for.
-  const postProcess = course.landed.flatMap((batch) => batch.postProcess)
-  const failures: Array<Cause.Cause<E | StoreError>> = []
-  for (const effect of postProcess) {
-    const exit = yield* Effect.exit(
-      options?.postProcess === undefined ? effect : Effect.retry(effect, options.postProcess)
-    )
-    if (Exit.isFailure(exit)) failures.push(exit.cause)
-  }
-  if (Exit.isFailure(ended)) return yield* Effect.failCause(ended.cause)
-  const seen = Option.getOrElse(ended.value, () => nothingSeen)
-  const summary = { ...sumOf(course), truncated: seen.truncated, skipped: Option.isNone(ended.value) }
+  const [ended, postProcessed] = yield* withPostProcess(recipient, options, (landing: Landing<E>) => {
+    const settings = { box, recipient, maxEvents, maxBytes, cursor, retry, maxFailures, landing }
+    const locked = withKeyedLock(datastore, recipient.key, options?.whenBusy ?? "wait", isolate(course, settings))
+    return inBatch("Eventbox.process or drain", recipient.key, locked)
+  })
+  const seen = Option.getOrElse(ended, () => nothingSeen)
+  const summary = { ...sumOf(course), truncated: seen.truncated, skipped: Option.isNone(ended) }
   return {
-    summary: { ...summary, postProcessed: postProcess.length - failures.length, postProcessFailures: failures },
+    summary: { ...summary, postProcessed: postProcessed.succeeded, postProcessFailures: postProcessed.failures },
     seen,
     course
   }

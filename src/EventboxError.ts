@@ -304,6 +304,18 @@ export class Internal extends Schema.TaggedError<Internal>("eventbox/Internal")(
   }
 }
 
+/**
+ * The layer that provided `Datastore` is closed; nothing was sent. Keep its scope open for as long as it is used.
+ *
+ * @category Datastore reasons
+ * @since 0.1.0
+ */
+export class LayerClosed extends Schema.TaggedError<LayerClosed>("eventbox/LayerClosed")("Closed", DetailFields) {
+  override get message(): string {
+    return describe("the layer is closed", this.detail)
+  }
+}
+
 const DatastoreReason = Schema.Union([
   Unavailable,
   DeadlineExceeded,
@@ -316,7 +328,8 @@ const DatastoreReason = Schema.Union([
   Unauthenticated,
   InvalidArgument,
   FailedPrecondition,
-  Internal
+  Internal,
+  LayerClosed
 ])
 
 /**

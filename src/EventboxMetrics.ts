@@ -6,9 +6,11 @@
  * | `eventbox_list_duration_seconds` | histogram | `recipient`, `result` | time to list the events of one batch |
  * | `eventbox_events_sent_total` | counter | `recipient` | events whose emit committed |
  * | `eventbox_events_removed_total` | counter | `recipient` | events consumed or declared garbage, and garbage found by listings |
- * | `eventbox_size` | gauge | `recipient` | events that the last listing saw, at most `maxEvents` |
- * | `eventbox_oldest_age_seconds` | gauge | `recipient` | age of the oldest of them, 0 for none |
- * | `eventbox_batches_total` | counter | `recipient`, `result` | batches: `committed`, `nothing`, `contention`, `failed` |
+ * | `eventbox_size` | histogram | `recipient` | events that the listing of a batch saw, at most `maxEvents` |
+ * | `eventbox_oldest_age_seconds` | histogram | `recipient` | age of the oldest of them, where there was one |
+ * | `eventbox_batches_total` | counter | `recipient`, `result` | batches: `committed`, `nothing`, `contention`, `failed`, `died`, `interrupted` |
+ * | `eventbox_retries_total` | counter | `recipient` | batches that `process` and `drain` ran again |
+ * | `eventbox_post_process_total` | counter | `recipient`, `result` | post-process effects: `success`, `failure`, `dropped` |
  * | `eventbox_commit_duration_seconds` | histogram | `recipient`, `result` | time of the transaction of one batch |
  * | `eventbox_events_per_batch` | histogram | `recipient` | events consumed by one committed batch |
  *
@@ -21,6 +23,9 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 
 const seconds = Metric.exponentialBoundaries({ start: 0.001, factor: 2, count: 18 })
+/** Up to 12 days. */
+const ages = Metric.exponentialBoundaries({ start: 0.0625, factor: 4, count: 13 })
+const counted = Metric.exponentialBoundaries({ start: 1, factor: 2, count: 16 })
 
 /** How to make a metric once more, with labels of its own. */
 const makers = new WeakMap<object, (attributes: Metric.Metric.AttributeSet) => Metric.Metric<number, unknown>>()
@@ -74,28 +79,30 @@ export const eventsRemoved = define((attributes) =>
 )
 
 /**
- * Events that the last listing saw.
+ * Events that the listing of a batch saw.
  *
  * @category metrics
  * @since 0.1.0
  */
 export const size = define((attributes) =>
-  Metric.gauge("eventbox_size", {
+  Metric.histogram("eventbox_size", {
     attributes,
-    description: "Events that the last listing saw"
+    description: "Events that the listing of a batch saw",
+    boundaries: counted
   })
 )
 
 /**
- * Age of the oldest event that the last listing saw, in seconds.
+ * Age of the oldest event that the listing of a batch saw, in seconds; nothing when it saw none.
  *
  * @category metrics
  * @since 0.1.0
  */
 export const oldestAge = define((attributes) =>
-  Metric.gauge("eventbox_oldest_age_seconds", {
+  Metric.histogram("eventbox_oldest_age_seconds", {
     attributes,
-    description: "Age of the oldest event that the last listing saw"
+    description: "Age of the oldest event that the listing of a batch saw",
+    boundaries: ages
   })
 )
 
@@ -109,6 +116,34 @@ export const batches = define((attributes) =>
   Metric.counter("eventbox_batches_total", {
     attributes,
     description: "Batches by result",
+    incremental: true
+  })
+)
+
+/**
+ * Batches that `process` and `drain` ran again, after contention or a transient failure.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const retries = define((attributes) =>
+  Metric.counter("eventbox_retries_total", {
+    attributes,
+    description: "Batches that were run again",
+    incremental: true
+  })
+)
+
+/**
+ * Post-process effects that the library ran, by result.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const postProcess = define((attributes) =>
+  Metric.counter("eventbox_post_process_total", {
+    attributes,
+    description: "Post-process effects by result",
     incremental: true
   })
 )
@@ -137,7 +172,7 @@ export const eventsPerBatch = define((attributes) =>
   Metric.histogram("eventbox_events_per_batch", {
     attributes,
     description: "Events consumed by one committed batch",
-    boundaries: Metric.exponentialBoundaries({ start: 1, factor: 2, count: 16 })
+    boundaries: counted
   })
 )
 
@@ -160,6 +195,17 @@ export const update = (recipient: string, ...updates: ReadonlyArray<Update>): Ef
   })
 
 /**
+ * Updates of a counter by result, without those of nothing.
+ *
+ * @internal
+ */
+export const counts = (
+  metric: Metric.Metric<number, any>,
+  byResult: Readonly<Record<string, number>>
+): ReadonlyArray<Update> =>
+  Object.entries(byResult).flatMap(([result, count]) => count === 0 ? [] : [[metric, count, result] as const])
+
+/**
  * Metrics with their labels, made once each: labels have few values, and Effect finds such a series without a merge.
  */
 const labelledMetrics = new WeakMap<object, Map<string, Metric.Metric<number, unknown>>>()
@@ -180,19 +226,20 @@ const labelled = (
 }
 
 /**
- * Records how long an effect takes, in seconds, as `success` or `failure`.
+ * Measures how long an effect takes, in seconds, as `success` or `failure`; an update to be made with others.
  *
  * @internal
  */
 export const timed = <A, E, R>(
   metric: Metric.Metric<number, any>,
-  recipient: string,
+  updates: Array<Update>,
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.clockWith((clock) => {
     const start = clock.monotonicTimeNanosUnsafe()
     return Effect.onExit(effect, (exit) => {
       const elapsed = Number(clock.monotonicTimeNanosUnsafe() - start) / 1e9
-      return update(recipient, [metric, elapsed, exit._tag === "Success" ? "success" : "failure"])
+      updates.push([metric, elapsed, exit._tag === "Success" ? "success" : "failure"])
+      return Effect.void
     })
   })

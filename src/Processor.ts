@@ -95,7 +95,8 @@ export const EVersion = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).pipe(
 export type SideEffect<E = never, R = never> = Effect.Effect<unknown, E | StoreError, Datastore | Transaction | R>
 
 /**
- * Work to be done after the commit; not atomic with it, and lost when the process dies first.
+ * Work to be done after the commit; not atomic with it, and lost when the process dies first. It runs also when the
+ * call was interrupted meanwhile, and may process any recipient.
  *
  * @category models
  * @since 0.1.0

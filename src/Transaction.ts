@@ -22,7 +22,9 @@ import type { Key } from "./Key.ts"
  *
  * **Gotchas**
  *
- * A fiber that was forked inside and outlives the transaction still has the service, but every use of it dies.
+ * A fiber that was forked inside and outlives the transaction still has the service. Reads, writes and emits would join
+ * it, so there they die rather than do half of what was meant. What is never part of a transaction, such as
+ * `Eventbox.process`, `Datastore.query` and `Datastore.withTransaction` with all inside it, works there as everywhere.
  *
  * @category services
  * @since 0.1.0
@@ -135,12 +137,12 @@ export const ended: Effect.Effect<never> = Effect.suspend(() =>
 )
 
 /**
- * Dies when the calling fiber is inside a transaction.
+ * Dies when the calling fiber is inside a transaction that has not ended.
  *
  * @internal
  */
 export const refuseInside = (what: string, instead: string): Effect.Effect<void> =>
-  Effect.contextWith((context) => of(context) === undefined ? Effect.void : refuse(what, instead))
+  Effect.contextWith((context) => of(context)?.open === true ? refuse(what, instead) : Effect.void)
 
 /**
  * Dies because of a call inside a transaction.

@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Effect, Exit, Fiber, Layer, Logger, Schedule } from "effect"
-import { TestClock } from "effect/testing"
+import { Cause, Clock, Effect, Exit, Fiber, Schedule } from "effect"
 import * as Datastore from "../src/Datastore.ts"
 import * as Eventbox from "../src/Eventbox.ts"
 import { lockCount } from "../src/internal/keyedLock.ts"
@@ -18,7 +17,7 @@ import {
   withJournal,
   withMock
 } from "./utils/boxJournal.ts"
-import { defectOf, inTime, makeGate, otherProcess, settle, world, writesHead } from "./utils/boxWorld.ts"
+import { inTime, makeGate, otherProcess, settle, world, writesHead } from "./utils/boxWorld.ts"
 
 const process = Eventbox.process(Journal, journal)
 const nothing = {
@@ -368,32 +367,6 @@ describe("the lock of a recipient", () => {
 
       assert.strictEqual(lockCount(datastore), 0)
     }).pipe(Effect.provide(world)))
-
-  it.effect("is not waited for by a batch that holds it: process inside its own batch dies", () =>
-    Effect.gen(function*() {
-      const message = "Eventbox.process or drain of Journal,\"one\" inside its own batch would wait for itself for ever"
-      const inner = Effect.asVoid(process)
-      const innerDrain = Effect.asVoid(Eventbox.drain(Journal, journal))
-
-      for (const nested of [inner, innerDrain]) {
-        const inside = Effect.orDie(nested.pipe(withMock({}))) as Effect.Effect<never, never, Datastore.Datastore>
-        assert.strictEqual(yield* defectOf(process.pipe(withMock({ loadState: () => inside }))), message)
-        assert.strictEqual(yield* defectOf(process.pipe(withMock({ prepareMutation: () => inside }))), message)
-      }
-    }).pipe(Effect.provide(world)))
-
-  it.effect("is not in the way of another recipient's batch inside a batch", () =>
-    Effect.gen(function*() {
-      const other = Journal.recipient("other")
-      yield* emit(["b"], other)
-
-      yield* process.pipe(withMock({
-        prepareMutation: () =>
-          Effect.as(Effect.orDie(Eventbox.process(Journal, other).pipe(withJournal())), { transitions: [] })
-      }))
-
-      assert.deepStrictEqual(yield* saved(other), { state: ["b"], eversion: 1 })
-    }).pipe(Effect.provide(world)))
 })
 
 describe("drain", () => {
@@ -554,27 +527,4 @@ describe("drain", () => {
       assert.strictEqual(error._tag === "EventFailed" && (error.cause as Refused).why, "b")
       assert.deepStrictEqual(yield* saved(), { state: ["a"], eversion: 1 })
     }).pipe(Effect.provide(world)))
-
-  it.effect("keeps working while the deletion of its events fails, and logs that it does", () => {
-    const lines: Array<string> = []
-    const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
-      lines.push(`${logLevel} ${String(message)}`)
-    })
-    return Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
-      yield* emit(["a", "b", "c"])
-      for (let n = 0; n < 15; n++) {
-        yield* faulty.inject("commit", Faulty.requestLost, { where: (call) => !writesHead(call) })
-      }
-
-      const summary = yield* drain(1).pipe(withJournal())
-      yield* inTime(Effect.sleep("20 seconds"))
-
-      assert.strictEqual(summary.consumed, 3)
-      assert.deepStrictEqual(yield* saved(), { state: ["a", "b", "c"], eversion: 3 })
-      assert.isTrue(lines.every((line) => line.startsWith("Warn Popped items are left as garbage")), lines.join("\n"))
-      assert.lengthOf(lines, 3)
-      yield* TestClock.adjust("1 minute")
-    }).pipe(Effect.provide(world), Effect.provide(Layer.fresh(Logger.layer([logger]))))
-  })
 })

@@ -709,14 +709,14 @@ describe("misuse of a batch", () => {
 
   it.effect("a batch inside a transaction dies", () =>
     Effect.gen(function*() {
-      const message = "Eventbox.processBatch cannot be used inside a transaction: " +
-        "it is a transaction of its own; run it after this one"
+      const message = (what: string) =>
+        `${what} cannot be used inside a transaction: it is a transaction of its own; run it after this one`
 
       const inTransaction = <A, E>(one: Effect.Effect<A, E, Datastore.Datastore | Journal>) =>
         defectOf(Datastore.withTransaction(one).pipe(withMock({})))
 
-      assert.strictEqual(yield* inTransaction(batch), message)
-      assert.strictEqual(yield* inTransaction(Eventbox.process(Journal, journal)), message)
-      assert.strictEqual(yield* inTransaction(Eventbox.drain(Journal, journal)), message)
+      assert.strictEqual(yield* inTransaction(batch), message("Eventbox.processBatch"))
+      assert.strictEqual(yield* inTransaction(Eventbox.process(Journal, journal)), message("Eventbox.process or drain"))
+      assert.strictEqual(yield* inTransaction(Eventbox.drain(Journal, journal)), message("Eventbox.process or drain"))
     }).pipe(Effect.provide(world)))
 })

@@ -50,6 +50,7 @@ const cases: ReadonlyArray<Case> = [
   datastoreCase(EventboxError.InvalidArgument, false, "invalid argument"),
   datastoreCase(EventboxError.FailedPrecondition, false, "failed precondition"),
   datastoreCase(EventboxError.Internal, false, "internal error"),
+  datastoreCase(EventboxError.LayerClosed, false, "the layer is closed"),
   contentionCase(new EventboxError.EntityChanged({ keys: [other], cause }), "Run,\"r2\"/Log,7 was changed"),
   contentionCase(new EventboxError.Aborted({ cause }), "aborted"),
   contentionCase(new EventboxError.Fenced({ cause }), "did not land"),

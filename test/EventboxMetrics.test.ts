@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Metric, Tracer } from "effect"
+import { Effect, Fiber, Metric, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import * as Datastore from "../src/Datastore.ts"
 import * as Eventbox from "../src/Eventbox.ts"
@@ -7,7 +7,7 @@ import * as Metrics from "../src/EventboxMetrics.ts"
 import * as Key from "../src/Key.ts"
 import { Faulty } from "../src/testing/index.ts"
 import { consumeAll, emit, Journal, Refused, withJournal, withMock } from "./utils/boxJournal.ts"
-import { inTime, isAboutItems, settle, world, writesHead } from "./utils/boxWorld.ts"
+import { inTime, makeGate, settle, world, writesHead } from "./utils/boxWorld.ts"
 
 const recipient = Journal.recipient("secret id", "few")
 const batch = Eventbox.processBatch(Journal, recipient)
@@ -58,26 +58,22 @@ describe("metrics", () => {
 
   it.effect("count events that were consumed, declared garbage, or found as garbage", () =>
     Effect.gen(function*() {
-      const faulty = yield* Faulty.Faulty
       yield* emit(["a", "b", "junk"], recipient)
-      // The deletion of what was popped fails, so that the next listing finds it.
-      for (let n = 0; n < 5; n++) {
-        yield* faulty.inject("commit", Faulty.requestLost, {
-          where: (call) => isAboutItems(call) && call.operation === "commit" && call.request.mutations.length === 2
-        })
-      }
       yield* batch.pipe(withJournal((events, state) => ({
         ...consumeAll(events.slice(0, 2), state),
         garbage: events.slice(2)
       })))
       assert.strictEqual(yield* count(Metrics.eventsRemoved), 3)
-      yield* inTime(Effect.sleep("10 seconds"))
-
+      // An id that was consumed before its emit was tried again: the stored item is garbage.
+      yield* Eventbox.emit(Journal, recipient, "c", { id: "known" })
       yield* process
+      yield* Eventbox.emit(Journal, recipient, "c", { id: "known" })
+      yield* process
+
       assert.strictEqual(yield* count(Metrics.eventsRemoved), 5)
     }).pipe(isolated, Effect.provide(world)))
 
-  it.effect("show how many events the last listing saw, and the age of the oldest in seconds", () =>
+  it.effect("show how many events listings saw, and the age of the oldest in seconds where there was one", () =>
     Effect.gen(function*() {
       yield* emit(["a"], recipient)
       yield* TestClock.adjust("90 seconds")
@@ -85,36 +81,176 @@ describe("metrics", () => {
       yield* TestClock.adjust("1500 millis")
 
       yield* process
-      assert.deepStrictEqual(
-        [(yield* valueOf(Metrics.size)).value, (yield* valueOf(Metrics.oldestAge)).value],
-        [2, 91.5]
-      )
+      assert.deepStrictEqual([yield* sum(Metrics.size), yield* sum(Metrics.oldestAge)], [[1, 2], [1, 91.5]])
 
       yield* process
-      assert.deepStrictEqual([(yield* valueOf(Metrics.size)).value, (yield* valueOf(Metrics.oldestAge)).value], [0, 0])
+      assert.deepStrictEqual([yield* sum(Metrics.size), yield* sum(Metrics.oldestAge)], [[2, 2], [1, 91.5]])
     }).pipe(isolated, Effect.provide(world)))
+
+  // A gauge would show whoever was listed last.
+  it.effect("of a recipient that is stuck are not hidden by others with the same label", () =>
+    Effect.gen(function*() {
+      yield* emit(["a"], recipient)
+      yield* TestClock.adjust("3 hours")
+      yield* Effect.exit(batch.pipe(withMock({ prepareMutation: () => Effect.die("bug") })))
+
+      for (let n = 0; n < 20; n++) {
+        const fine = Journal.recipient(`fine ${n}`, "few")
+        yield* emit(["b"], fine)
+        yield* Eventbox.process(Journal, fine).pipe(withJournal())
+      }
+
+      const { buckets, max } = yield* valueOf(Metrics.oldestAge)
+      assert.strictEqual(max, 3 * 3_600)
+      assert.isTrue(buckets.some(([bound, count]) => bound > 3_600 && bound < 1e6 && count === 21))
+      assert.isTrue(buckets.some(([bound, count]) => bound <= 3_600 && count === 20))
+    }).pipe(isolated, Effect.provide(world)))
+
+  const allResults = ["committed", "nothing", "contention", "failed", "died", "interrupted"]
+  const results = Effect.map(
+    Effect.all(allResults.map((result) => count(Metrics.batches, result))),
+    (counts) => Object.fromEntries(allResults.map((result, n) => [result, counts[n]!]).filter(([, n]) => n !== 0))
+  )
 
   it.effect("count batches by what became of them", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
-      const results = Effect.all(
-        ["committed", "nothing", "contention", "failed"].map((result) => count(Metrics.batches, result))
-      )
       yield* process
-      assert.deepStrictEqual(yield* results, [0, 1, 0, 0])
+      assert.deepStrictEqual(yield* results, { nothing: 1 })
 
       yield* emit(["a"], recipient)
       yield* faulty.inject("commit", Faulty.contention)
       yield* Effect.flip(process)
-      assert.deepStrictEqual(yield* results, [0, 1, 1, 0])
+      assert.deepStrictEqual(yield* results, { nothing: 1, contention: 1 })
 
       yield* Effect.flip(batch.pipe(withMock({ prepareMutation: () => new Refused({ why: "no" }) })))
       yield* faulty.inject("query", Faulty.readFailure)
       yield* Effect.flip(process)
-      assert.deepStrictEqual(yield* results, [0, 1, 1, 2])
+      assert.deepStrictEqual(yield* results, { nothing: 1, contention: 1, failed: 2 })
 
       yield* process
-      assert.deepStrictEqual(yield* results, [1, 1, 1, 2])
+      assert.deepStrictEqual(yield* results, { committed: 1, nothing: 1, contention: 1, failed: 2 })
+    }).pipe(isolated, Effect.provide(world)))
+
+  it.effect("count every batch, whichever way it does not come to an end", () =>
+    Effect.gen(function*() {
+      yield* emit(["a"], recipient)
+      const throwing = (): never => {
+        throw new Error("bug")
+      }
+      const ways: ReadonlyArray<readonly [string, Parameters<typeof withMock>[0]]> = [
+        ["died", { prepareMutation: () => Effect.die("bug") }],
+        ["died", { prepareMutation: throwing }],
+        ["died", { loadState: throwing }],
+        ["died", { prepareMutation: () => Effect.succeed({ transitions: [{ transitionTo: ["x"] }] }) }],
+        ["died", {
+          prepareMutation: () =>
+            Effect.succeed({ transitions: [{ transitionTo: [], events: [{ id: "foreign", value: "" }] }] })
+        }],
+        ["interrupted", { prepareMutation: () => Effect.interrupt }],
+        ["interrupted", { loadState: () => Effect.never }]
+      ]
+
+      for (const [result, callbacks] of ways) {
+        const before = yield* count(Metrics.batches, result)
+        const fiber = yield* Effect.forkChild(Effect.timeoutOption(batch.pipe(withMock(callbacks)), "1 second"))
+        yield* settle
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.await(fiber)
+        assert.strictEqual((yield* count(Metrics.batches, result)) - before, 1, result)
+      }
+
+      assert.deepStrictEqual(yield* results, { died: 5, interrupted: 2 })
+    }).pipe(isolated, Effect.provide(world)))
+
+  it.effect("count what has landed as that, though the call was interrupted meanwhile", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      const [sent, gate] = [yield* makeGate, yield* makeGate]
+      yield* emit(["a", "b"], recipient)
+      yield* faulty.inject("commit", Faulty.around({ before: Effect.andThen(sent.open, gate.wait) }))
+      const fiber = yield* Effect.forkChild(process)
+      yield* sent.wait
+
+      fiber.interruptUnsafe()
+      yield* gate.open
+      yield* Fiber.await(fiber)
+
+      assert.deepStrictEqual(yield* results, { committed: 1 })
+      assert.deepStrictEqual([yield* count(Metrics.eventsRemoved), yield* sum(Metrics.eventsPerBatch)], [2, [1, 2]])
+    }).pipe(isolated, Effect.provide(world)))
+
+  it.effect("count what was found to have landed after the call was interrupted", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      const [asked, gate] = [yield* makeGate, yield* makeGate]
+      yield* emit(["a", "b"], recipient)
+      yield* faulty.inject("commit", Faulty.responseLost, { where: writesHead })
+      yield* faulty.inject("lookup", Faulty.around({ before: Effect.andThen(asked.open, gate.wait) }), { nth: 2 })
+      const fiber = yield* Effect.forkChild(process)
+      yield* asked.wait
+
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* results, { interrupted: 1 })
+      yield* gate.open
+      yield* settle
+
+      assert.deepStrictEqual(yield* results, { interrupted: 1, committed: 1 })
+      assert.strictEqual(yield* count(Metrics.eventsRemoved), 2)
+    }).pipe(isolated, Effect.provide(world)))
+
+  it.effect("count batches that were run again", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      yield* emit(["a"], recipient)
+      for (let n = 0; n < 3; n++) yield* faulty.inject("commit", Faulty.contention)
+
+      yield* inTime(Eventbox.process(Journal, recipient).pipe(withJournal()))
+
+      assert.strictEqual(yield* count(Metrics.retries), 3)
+      assert.deepStrictEqual(yield* results, { contention: 3, committed: 1 })
+    }).pipe(isolated, Effect.provide(world)))
+
+  it.effect("count post-process effects by what became of them", () =>
+    Effect.gen(function*() {
+      yield* emit(["a"], recipient)
+      const post = [Effect.void, Effect.fail(new Refused({ why: "no" })), Effect.void, Effect.never, Effect.void]
+      const fiber = yield* Eventbox.process(Journal, recipient, { postProcessGrace: "1 second" }).pipe(
+        withJournal((events, state) => ({
+          transitions: [
+            ...consumeAll(events, state).transitions,
+            ...post.map((postProcess) => ({
+              transitionTo: consumeAll(events, state).transitions[0]!.transitionTo,
+              postProcess
+            }))
+          ]
+        })),
+        Effect.forkChild
+      )
+      yield* settle
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(fiber))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(interrupting)
+
+      assert.deepStrictEqual(
+        yield* Effect.all(["success", "failure", "dropped"].map((result) => count(Metrics.postProcess, result))),
+        [2, 1, 2]
+      )
+    }).pipe(isolated, Effect.provide(world)))
+
+  it.effect("have as many series as there are labels, not recipients", () =>
+    Effect.gen(function*() {
+      const runs = (from: number) =>
+        Effect.forEach(Array.from({ length: 50 }), (_, n) => {
+          const one = Journal.recipient(`r${from + n}`, "few")
+          return Effect.andThen(emit(["a"], one), Effect.exit(Eventbox.process(Journal, one).pipe(withJournal())))
+        }, { discard: true })
+      yield* runs(0)
+      const before = (yield* Metric.snapshot).length
+
+      yield* runs(50)
+
+      assert.strictEqual((yield* Metric.snapshot).length, before)
     }).pipe(isolated, Effect.provide(world)))
 
   it.effect("measure listings and commits in seconds, by result", () =>
@@ -219,7 +355,7 @@ describe("spans", () => {
       assert.strictEqual(commit!.kind, "client")
       assert.deepStrictEqual(
         [commit!.attributes.get("datastore.mutations"), commit!.attributes.get("datastore.expected")],
-        [2, 2]
+        [52, 52]
       )
     }).pipe(isolated, Effect.provide(world)))
 

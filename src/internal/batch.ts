@@ -11,6 +11,7 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type { Snapshot } from "../Backend.ts"
 import { Datastore, remembering, transact } from "../Datastore.ts"
 import * as DsSet from "../DsSet.ts"
@@ -41,6 +42,7 @@ import { misuse } from "./decision.ts"
 import { deleteUnchanged } from "./deletions.ts"
 import { linkTraces } from "./emission.ts"
 import { carryText, type Loaded as LoadedState } from "./entityProcessor.ts"
+import type { Landing } from "./landing.ts"
 import { relist } from "./relist.ts"
 import { dropNoops, saveChanged } from "./saving.ts"
 import { inSpan } from "./span.ts"
@@ -92,6 +94,15 @@ export interface Watch {
   readonly deleted: Set<string>
   /** Those of it that came with a failure of `prepareMutation`. */
   dropped: ReadonlyArray<string>
+}
+
+/** What the metrics of a batch will say: they are updated once, at its end. */
+interface Tally {
+  readonly updates: Array<Metrics.Update>
+  /** Events consumed, once the batch has landed. */
+  landed: number | undefined
+  /** Whether the metrics have been updated. */
+  isDone: boolean
 }
 
 /** Whether running the same again may succeed and does no harm. */
@@ -172,6 +183,8 @@ interface Batch<Self, S, A, E> {
   /** Id of the box: the first batch makes the mailbox its own. */
   readonly owner: string
   readonly watch: Watch | undefined
+  readonly landing: Landing<E>
+  readonly tally: Tally
   readonly processor: Processor<Self, S, A, E>
   readonly recipient: Recipient<Self>
   readonly set: DsSet.DsSet
@@ -179,37 +192,60 @@ interface Batch<Self, S, A, E> {
   readonly loaded: Loaded<S>
 }
 
-/** One batch: two rounds, and nothing between them but the processor's decision. */
+/** One batch: two rounds, and nothing between them but the processor's decision. What it lands is left in `landing`. */
 export const runBatch = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
-  options: BatchOptions
+  options: BatchOptions,
+  landing: Landing<E>
 ): Effect.Effect<
   BatchResult<E>,
   E | ContentionError | EventDecodeError | MailboxOwned | StoreError,
   Self | Datastore
 > =>
-  attempt(box, recipient, options).pipe(
-    // Not caught and raised again: the cause then would no longer name the callback that failed.
-    Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
-    Effect.tapError((error) =>
-      Metrics.update(recipient.monitoringString, [
-        Metrics.batches,
-        1,
-        error instanceof ContentionError ? "contention" : "failed"
-      ])
-    ),
-    (batch) =>
-      inSpan(batch, "Eventbox.processBatch", () => ({ attributes: { "eventbox.recipient": recipient.key.toString() } }))
+  Effect.suspend(() => {
+    const tally: Tally = { updates: [], landed: undefined, isDone: false }
+    const counted = attempt(box, recipient, options, landing, tally).pipe(
+      // Not caught and raised again: the cause then would no longer name the callback that failed.
+      Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error),
+      Effect.onExit((exit) => count(recipient, tally, exit))
+    )
+    return inSpan(counted, "Eventbox.processBatch", () => ({
+      attributes: { "eventbox.recipient": recipient.key.toString() }
+    }))
+  })
+
+/** Every batch is counted, however it ended; what has landed counts as that, also when the caller never hears of it. */
+const count = (recipient: Recipient<any>, tally: Tally, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+  tally.isDone = true
+  return Metrics.update(
+    recipient.monitoringString,
+    ...tally.updates,
+    ...tally.landed === undefined ? [[Metrics.batches, 1, resultOf(exit)] as const] : committed(tally.landed)
   )
+}
+
+const committed = (consumed: number): ReadonlyArray<Metrics.Update> => [
+  [Metrics.batches, 1, "committed"],
+  [Metrics.eventsRemoved, consumed],
+  [Metrics.eventsPerBatch, consumed]
+]
+
+const resultOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  if (Exit.isSuccess(exit)) return "nothing"
+  const error = Cause.findErrorOption(exit.cause)
+  if (Option.isSome(error)) return error.value instanceof ContentionError ? "contention" : "failed"
+  return Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : "died"
+}
 
 const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<Self>,
-  { cursor, maxBytes, maxEvents, part, watch }: BatchOptions
+  { cursor, maxBytes, maxEvents, part, watch }: BatchOptions,
+  landing: Landing<E>,
+  tally: Tally
 ) {
   if (watch !== undefined) watch.listing = undefined
-  yield* Transaction.refuseInside("Eventbox.processBatch", "it is a transaction of its own; run it after this one")
   if (!(Number.isSafeInteger(maxEvents) && maxEvents > 0)) {
     return yield* Effect.die(new Error(`Eventbox: maxEvents is a positive integer, got ${maxEvents}`))
   }
@@ -221,7 +257,7 @@ const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   // Round 1.
   const [listing, exit] = yield* Effect.all([
     part === undefined
-      ? listForBatch(box, set, recipient, { maxItems: maxEvents, maxBytes, cursor })
+      ? listForBatch(box, set, recipient, tally, { maxItems: maxEvents, maxBytes, cursor })
       : relist(part.listing, part.ids, part.verify),
     // Another box's state may well not load: whose mailbox it is says more.
     Effect.exit(load(processor, recipient))
@@ -232,7 +268,7 @@ const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   // After a lost race these events are tried again. After another failure the next batch goes on behind them, so that
   // events that cannot be processed do not block the rest for ever.
   return yield* Effect.tapError(
-    finish({ owner: box.key, processor, recipient, set, listing, loaded, watch }, events),
+    finish({ landing, tally, owner: box.key, processor, recipient, set, listing, loaded, watch }, events),
     (error) =>
       Effect.sync(() => {
         if (isTransient(error)) {
@@ -282,13 +318,11 @@ const finish = Effect.fnUntraced(function*<Self, S, A, E>(
   }
   if (transitions.length === 0) {
     yield* garbage
-    yield* Metrics.update(recipient.monitoringString, [Metrics.batches, 1, "nothing"])
   } else {
     // Round 2. Garbage that is left is garbage for the next batch too, so its deletion fails nothing that landed.
-    const landing = land(batch, transitions)
-    if (result.garbage === 0) yield* landing
-    else yield* (yield* Effect.all([Effect.exit(landing), Effect.exit(garbage)], { concurrency: "unbounded" }))[0]
-    yield* countLanded(recipient, result.consumed)
+    const commit = land(batch, transitions, result)
+    if (result.garbage === 0) yield* commit
+    else yield* (yield* Effect.all([Effect.exit(commit), Effect.exit(garbage)], { concurrency: "unbounded" }))[0]
     if (result.consumed + result.garbage === 0 && events.length > 0) yield* warnUnconsumed(recipient, events.length)
   }
   return result
@@ -297,39 +331,31 @@ const finish = Effect.fnUntraced(function*<Self, S, A, E>(
 const withRecipient = (error: ContentionError, recipient: Recipient<never>["key"]): ContentionError =>
   new ContentionError({ reason: error.reason, recipient })
 
-const countLanded = (recipient: Recipient<any>, consumed: number): Effect.Effect<void> =>
-  Metrics.update(
-    recipient.monitoringString,
-    [Metrics.batches, 1, "committed"],
-    [Metrics.eventsRemoved, consumed],
-    [Metrics.eventsPerBatch, consumed]
-  )
-
 /** Lists, measures, and sends off the deletion of stored garbage: its tombstones stay while it does. // E4 */
 const listForBatch = Effect.fnUntraced(function*(
   box: ServiceClass<any, any, any, any, any>,
   set: DsSet.DsSet,
-  { key, monitoringString }: Recipient<any>,
+  { key }: Recipient<any>,
+  { updates }: Tally,
   options: { readonly maxItems: number; readonly maxBytes: number | undefined; readonly cursor: Cursor | undefined }
 ): Effect.fn.Return<DsSet.Listing, DatastoreError | MailboxOwned, Datastore> {
-  const listing = yield* Metrics.timed(Metrics.listDuration, monitoringString, DsSet.list(set, options))
+  const listing = yield* Metrics.timed(Metrics.listDuration, updates, DsSet.list(set, options))
   const { owner } = listing.tombstones
   if (owner !== undefined && owner !== box.key) {
     listing.rewind()
     return yield* new MailboxOwned({ recipient: key, owner, box: box.key })
   }
   const { garbage, items } = listing
-  const now = yield* Clock.currentTimeMillis
-  const oldest = items.reduce((least, item) => Math.min(least, age(item)), now)
-  yield* Metrics.update(
-    monitoringString,
-    [Metrics.size, items.length],
-    [Metrics.oldestAge, (now - oldest) / 1_000]
-  )
+  updates.push([Metrics.size, items.length])
+  if (items.length > 0) {
+    const now = yield* Clock.currentTimeMillis
+    const oldest = items.reduce((least, item) => Math.min(least, age(item)), now)
+    updates.push([Metrics.oldestAge, (now - oldest) / 1_000])
+  }
   if (garbage.ids.length > 0) {
     const datastore = yield* Datastore
     yield* datastore.background(Effect.ignore(deleteUnchanged(datastore, garbage.snapshots)))
-    yield* Metrics.update(monitoringString, [Metrics.eventsRemoved, garbage.ids.length])
+    updates.push([Metrics.eventsRemoved, garbage.ids.length])
   }
   return listing
 })
@@ -375,26 +401,48 @@ const noteDropped = (watch: Watch | undefined, garbage: ReadonlyArray<Event<unkn
 }
 
 const deleteGarbage = <Self, S, A, E>(
-  { listing, recipient, watch }: Batch<Self, S, A, E>,
+  { listing, tally, watch }: Batch<Self, S, A, E>,
   garbage: ReadonlyArray<Event<A>> = []
 ): Effect.Effect<void, DatastoreError, Datastore> =>
   garbage.length === 0 ? Effect.void : Effect.gen(function*() {
     for (const { id } of garbage) watch?.deleted.add(id)
     yield* deleteUnchanged(yield* Datastore, garbage.map(({ id }) => listing.snapshots.get(id)!))
-    yield* Metrics.update(recipient.monitoringString, [Metrics.eventsRemoved, garbage.length])
+    tally.updates.push([Metrics.eventsRemoved, garbage.length])
   })
 
 /** Round 2: everything that the transitions do, in one commit. // E3 */
-const land = <Self, S, A, E>(batch: Batch<Self, S, A, E>, transitions: ReadonlyArray<Transition<S, A, E>>) =>
+const land = <Self, S, A, E>(
+  batch: Batch<Self, S, A, E>,
+  transitions: ReadonlyArray<Transition<S, A, E>>,
+  result: BatchResult<E>
+) =>
   Metrics.timed(
     Metrics.commitDuration,
-    batch.recipient.monitoringString,
-    transact(apply(batch, transitions), batch.loaded.remembered)
+    batch.tally.updates,
+    transact(apply(batch, transitions, result), batch.loaded.remembered)
   )
+
+/** What the commit does as it lands, where no interruption comes between. */
+const onLanded = <E>(
+  { landing, tally }: Pick<Batch<any, any, any, E>, "landing" | "tally">,
+  { consumed, postProcess }: BatchResult<E>
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    tally.landed = consumed
+    if (!landing.over) {
+      for (const effect of postProcess) landing.effects.push(effect)
+    }
+    // The caller went while the outcome was in doubt, and has been counted as interrupted.
+    const counted = tally.isDone
+      ? Metrics.update(landing.recipient.monitoringString, ...committed(consumed))
+      : Effect.void
+    return landing.over && postProcess.length > 0 ? Effect.andThen(counted, landing.runLate(postProcess)) : counted
+  })
 
 const apply = Effect.fnUntraced(function*<Self, S, A, E>(
   batch: Batch<Self, S, A, E>,
-  transitions: ReadonlyArray<Transition<S, A, E>>
+  transitions: ReadonlyArray<Transition<S, A, E>>,
+  result: BatchResult<E>
 ) {
   const { listing, loaded, processor, recipient, set } = batch
   yield* checkEVersion(processor, recipient, loaded)
@@ -405,6 +453,7 @@ const apply = Effect.fnUntraced(function*<Self, S, A, E>(
   }
   yield* saveChanged(batch, transitions)
   yield* DsSet.finishPop(op)
+  ;(yield* Transaction.Transaction).afterCommit.push(onLanded(batch, result))
 })
 
 /** E1: the commit expects all that `loadState` looked up, or `fetchEVersion` reads the version again. */

@@ -15,8 +15,10 @@ import {
   type MailboxOwned,
   type StoreError
 } from "../EventboxError.ts"
+import * as Metrics from "../EventboxMetrics.ts"
 import type { Recipient, ServiceClass } from "../Processor.ts"
 import { type BatchOptions, type BatchResult, isTransient, type Part, runBatch, type Watch } from "./batch.ts"
+import type { Landing } from "./landing.ts"
 import { retryOnceFailed } from "./retries.ts"
 
 /** What becomes of the batches of one call, written down as it happens, so that an interruption loses nothing of it. */
@@ -46,6 +48,8 @@ export interface Settings<Self, S, A, E> extends BatchOptions {
   readonly retry: Schedule.Schedule<unknown, ContentionError | DatastoreError>
   /** Events that may fail alone one after the other, with none consumed in between, before the call gives up. */
   readonly maxFailures: number
+  /** Where what lands leaves its post-process effects. */
+  readonly landing: Landing<E>
 }
 
 /** What the last listing of a call saw. */
@@ -130,9 +134,13 @@ const runPart = <Self, S, A, E>(
   const watch = newWatch(course.failed)
   let runs = 0
   const batch = Effect.suspend(() => {
-    if (runs++ > 0) course.retries++
-    const { box, cursor, maxBytes, maxEvents, recipient } = settings
-    return runBatch(box, recipient, { cursor, maxBytes, maxEvents, part: part && { ...part, verify: runs > 1 }, watch })
+    const { box, cursor, landing, maxBytes, maxEvents, recipient } = settings
+    const verify = runs++ > 0
+    const options = { cursor, maxBytes, maxEvents, part: part && { ...part, verify }, watch }
+    const once = runBatch(box, recipient, options, landing)
+    if (!verify) return once
+    course.retries++
+    return Effect.andThen(Metrics.update(recipient.monitoringString, [Metrics.retries, 1]), once)
   })
   const landed = Effect.map(retryBatch(batch, settings.retry), (result) => {
     course.landed.push(result)

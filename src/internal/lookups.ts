@@ -10,6 +10,7 @@ import type * as Arr from "effect/Array"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Request from "effect/Request"
 import * as RequestResolver from "effect/RequestResolver"
 import type { Backend, Snapshot } from "../Backend.ts"
@@ -30,20 +31,43 @@ class Lookup extends Request.Class<{ readonly keys: ReadonlyArray<Key> }, Looked
 
 type Entry = Request.Entry<Lookup>
 
-/** Makes the merged lookup of one layer. The keys of one call, at most 1,000 and distinct, are one consistent read. */
-export const makeMerged = (
-  backend: Backend,
-  context: Context.Context<never>
-): (keys: ReadonlyArray<Key>) => Effect.Effect<Looked, DatastoreError> => {
+/** The merged lookup of one layer. */
+export interface Merged {
+  /** The keys of one call, at most 1,000 and distinct, are one consistent read. */
+  readonly lookup: (keys: ReadonlyArray<Key>) => Effect.Effect<Looked, DatastoreError>
+  /** Ends all that is under way, as failed. */
+  readonly failAll: (error: DatastoreError) => void
+}
+
+/** Makes the merged lookup of one layer. */
+export const makeMerged = (backend: Backend, context: Context.Context<never>): Merged => {
+  const underWay = new Map<ReadonlyArray<Entry>, Fiber.Fiber<unknown, unknown>>()
   const resolver = RequestResolver.makeWith<Lookup>({
     batchKey: () => backend,
     // Two turns: whoever starts beside the first requester may need one turn to get to its own lookup.
     delay: Effect.andThen(Effect.yieldNow, Effect.yieldNow),
     collectWhile: (entries) => entries.size < maxLookupKeys,
     runAll: (entries) =>
-      Effect.updateContext(runGroups(backend, group(entries)), (_: Context.Context<never>) => context)
+      Effect.withFiber((fiber) => {
+        underWay.set(entries, fiber)
+        return runGroups(backend, group(entries)).pipe(
+          Effect.updateContext((_: Context.Context<never>) => context),
+          Effect.onExit(() => {
+            underWay.delete(entries)
+            return Effect.void
+          })
+        )
+      })
   })
-  return (keys) => Effect.request(new Lookup({ keys }), resolver)
+  return {
+    lookup: (keys) => Effect.request(new Lookup({ keys }), resolver),
+    failAll: (error) => {
+      for (const [entries, fiber] of underWay) {
+        for (const entry of entries) entry.completeUnsafe(Exit.fail(error))
+        fiber.interruptUnsafe()
+      }
+    }
+  }
 }
 
 /** Splits requests into groups of at most 1,000 keys, each request whole in one group. */
