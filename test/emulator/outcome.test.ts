@@ -173,8 +173,8 @@ for (const changes of [true, false]) {
             return isCommit(message)
           })
 
-          // The worker looks for the outcome during half of the tombstones delay: for one read that fails. Shorter, what
-          // it reads before might fail too, where much else runs.
+          // The worker looks for the outcome during half of the tombstones delay: for one read that fails. Shorter,
+          // what it reads before might fail too, where much else runs.
           const outcome = yield* Effect.provideService(work, Eventbox.TombstonesDelay, Duration.seconds(10))
 
           assert.strictEqual(outcome, "OutcomeUnknown")

@@ -31,7 +31,12 @@ const ways = {
 
 /** A worker beside emits of an ordinary event every 20 ms and of hot ids in turn, with the latency of a service. */
 const load = (
-  options: { readonly way: keyof typeof ways; readonly hotIds: number; readonly everyMillis: number; readonly backlog: boolean }
+  options: {
+    readonly way: keyof typeof ways
+    readonly hotIds: number
+    readonly everyMillis: number
+    readonly backlog: boolean
+  }
 ) => {
   const millis = 8_000
   const world = makeLatencyWorld({

@@ -77,12 +77,16 @@ for (const { layout, withLayout } of layouts) {
         .pipe(withLayout, withMinute))
 
     // An attempt that has lost a race to emits may take a value that was replaced meanwhile, still once.
-    it.effect("is consumed once by three that try again", () =>
-      explore("three consumers that try again, a value replaced", {
-        one: Effect.ignore(again),
-        two: Effect.ignore(again),
-        three: one,
-        emitter: replace
-      }, false).pipe(withLayout, withMinute), 300_000)
+    it.effect(
+      "is consumed once by three that try again",
+      () =>
+        explore("three consumers that try again, a value replaced", {
+          one: Effect.ignore(again),
+          two: Effect.ignore(again),
+          three: one,
+          emitter: replace
+        }, false).pipe(withLayout, withMinute),
+      300_000
+    )
   })
 }

@@ -70,8 +70,10 @@ class Watch {
 const consume = (events: JournalEvents, state: ReadonlyArray<string>): JournalMutation => {
   if (events.length === 0) return { transitions: [] }
   const values = JSON.stringify(events.map(({ value }) => value))
-  const sideEffect = Effect.flatMap(Ids, (ids) =>
-    Effect.flatMap(ids.next, (id) => Datastore.put([entity(Key.make("Batch", id), values)])))
+  const sideEffect = Effect.flatMap(
+    Ids,
+    (ids) => Effect.flatMap(ids.next, (id) => Datastore.put([entity(Key.make("Batch", id), values)]))
+  )
   return { transitions: [{ events, transitionTo: state, sideEffect }] }
 }
 
@@ -101,11 +103,12 @@ describe("overlapping batches of one recipient in one process, requests of which
 
     const one = world.start("one")
     const end = world.now() + millis
-    const until = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.whileLoop({
-      while: () => world.now() < end,
-      body: () => effect,
-      step: () => undefined
-    })
+    const until = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+      Effect.whileLoop({
+        while: () => world.now() < end,
+        body: () => effect,
+        step: () => undefined
+      })
     const batch = Effect.suspend(() =>
       Eventbox.processBatch(Journal, journal, { maxEvents: chance.happens(0.5) ? 2_000 : 1 + chance.below(30) })
     ).pipe(withJournal(consume), Effect.catchTag("ContentionError", () => Effect.void))

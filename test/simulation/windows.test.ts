@@ -2,15 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect } from "effect"
 import * as Explore from "../../src/testing/Explore.ts"
 import { printed } from "../utils/explore.ts"
-import {
-  add,
-  appliedInTheEnd,
-  cleanUp,
-  consume,
-  delayMillis,
-  layouts,
-  withMinute
-} from "../utils/exploreSet.ts"
+import { add, appliedInTheEnd, cleanUp, consume, delayMillis, layouts, withMinute } from "../utils/exploreSet.ts"
 
 /*
  * Each rule of the stored format closes a window in which an item is lost or consumed twice. Every test holds the

@@ -88,21 +88,25 @@ for (const { box, name, stateAfter } of boxes) {
         raced(yield* explore("three workers, two tries, and an emitter", programs), 500)
       }).pipe(Effect.provide(layer)), 300_000)
 
-    it.effect("two workers in one process and an emitter, each trying again, consume each event once", () =>
-      Effect.gen(function*() {
-        const again = work(box, { tries: 3 })
-        const programs = {
-          one: again,
-          two: Effect.andThen(Explore.step("sets out"), again),
-          emitter: Effect.andThen(emit(box, "a"), emit(box, "b"))
-        }
-        raced(
-          yield* explore("two workers in one process, and an emitter", programs, {
-            processes: { one: "both", two: "both" }
-          }),
-          100
-        )
-      }).pipe(Effect.provide(layer)), 300_000)
+    it.effect(
+      "two workers in one process and an emitter, each trying again, consume each event once",
+      () =>
+        Effect.gen(function*() {
+          const again = work(box, { tries: 3 })
+          const programs = {
+            one: again,
+            two: Effect.andThen(Explore.step("sets out"), again),
+            emitter: Effect.andThen(emit(box, "a"), emit(box, "b"))
+          }
+          raced(
+            yield* explore("two workers in one process, and an emitter", programs, {
+              processes: { one: "both", two: "both" }
+            }),
+            100
+          )
+        }).pipe(Effect.provide(layer)),
+      300_000
+    )
 
     it.effect("four workers consume each event once", () =>
       Effect.gen(function*() {

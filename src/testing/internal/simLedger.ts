@@ -2,8 +2,8 @@
  * The checker of a simulated history. It knows what was emitted, and watches every commit as it lands; what the library
  * says about itself it only ever compares with these.
  *
- * What is stored is consumed by the one batch that deletes it, what clocks say notwithstanding. Which ids are hidden, and
- * for how long, `simMailbox.ts` says.
+ * What is stored is consumed by the one batch that deletes it, whatever clocks say. Which ids are hidden, and for how
+ * long, `simMailbox.ts` says.
  */
 import { type CommitRequest, type Mutation, mutationKey } from "../../Backend.ts"
 import * as Entity from "../../Entity.ts"
@@ -540,9 +540,11 @@ export class Ledger {
     const found = mailbox?.consume(emission, isExpected)
     if (found === undefined) {
       const other = mailbox?.stored?.emission
-      if (mailbox?.wasConsumed(emission) === true) this.object("Doubled", `${name(emission)} was consumed twice`, number)
-      else if (other === undefined) this.object("Doubled", `${name(emission)} was consumed, and was not stored`, number)
-      else this.object("Lost", `${name(other)} was deleted for ${name(emission)}, which it had replaced`, number)
+      if (mailbox?.wasConsumed(emission) === true) {
+        this.object("Doubled", `${name(emission)} was consumed twice`, number)
+      } else if (other === undefined) {
+        this.object("Doubled", `${name(emission)} was consumed, and was not stored`, number)
+      } else this.object("Lost", `${name(other)} was deleted for ${name(emission)}, which it had replaced`, number)
       return undefined
     }
     if (found.isHidden) this.object("Repeated", `${name(emission)} was consumed within the window of its id`, number)

@@ -1,19 +1,19 @@
 /**
- * All that landed under one id of one recipient, and what may become of it: here the checker of a simulated history says
- * what P2 and P3 promise, whatever the clocks of processes show.
+ * All that landed under one id of one recipient, and what may become of it: here the checker of a simulated history
+ * says what P2 and P3 promise, whatever the clocks of processes show.
  *
  * **P2.** A batch consumes what is stored when it lands, and that is gone with it. No clock comes into that. A batch
- * that expected the item consumes the value that it saw. One that did not (it lost a race to emits before) may have seen
- * a value that was replaced since; what replaced it counts as emitted again after the consumption.
+ * that expected the item consumes the value that it saw. One that did not (it lost a race to emits before) may have
+ * seen a value that was replaced since; what replaced it counts as emitted again after the consumption.
  *
- * **P3.** `At` is the time of the emitter when an emit was first tried. A tombstone has the time `T`: the worker's clock
- * when it popped, or the newest `At` of what it popped if that is later, but at most one delay ahead of that clock.
- * What is emitted under the same id is
+ * **P3.** `At` is the time of the emitter when an emit was first tried. A tombstone has the time `T`: the worker's
+ * clock when it popped, or the newest `At` of what it popped if that is later, but at most one delay ahead of that
+ * clock. What is emitted under the same id is
  *
  * - a new event, for ever and everybody, if `At > T + delay` for every tombstone that the id ever had;
  * - hidden, for ever and everybody, if `At <= T + delay` for a stored tombstone, and it landed before any process could
- *   take that for expired: at a time `t` with `t + skew <= T + delay`, where no clock is ahead by more than `skew`. From
- *   then on every listing sees it, and what is seen keeps its tombstone;
+ *   take that for expired: at a time `t` with `t + skew <= T + delay`, where no clock is ahead by more than `skew`.
+ *   From then on every listing sees it, and what is seen keeps its tombstone;
  * - one or the other in between, and then not both.
  */
 
