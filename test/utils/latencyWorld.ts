@@ -1,4 +1,4 @@
-import { Context, Effect, Exit, Fiber, References } from "effect"
+import { Context, Effect, Exit, type Fiber, References } from "effect"
 import type { Backend, CommitRequest } from "../../src/Backend.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
 import { Chance } from "../../src/testing/internal/simRandom.ts"
