@@ -259,9 +259,10 @@ describe.skipIf(isMissing)("bench on the emulator", () => {
         assert.strictEqual(others.proof.count, 3 * (2 * 20 + 2 * 5))
         for (const { how, rpcsPerRecipient } of others.rows) {
           assert.strictEqual(rpcsPerRecipient["RunQuery"], how === "drain" ? 2 : 1)
-          assert.strictEqual(rpcsPerRecipient["Commit"], 2)
+          assert.strictEqual(rpcsPerRecipient["Commit"], 1)
           assert.isAtMost(rpcsPerRecipient["Lookup"]!, how === "drain" ? 2 : 1)
         }
+        assert.strictEqual(Object.keys(others.grown.bytes).length, 5)
       }),
     120_000
   )

@@ -203,8 +203,8 @@ const report = ({ eventsEach: each, grown, proof, rows, samples }: ManyData): st
       ])
     ),
     [
-      `${each} events for each recipient, emitted before; measured are the batches and all deletes.`,
-      "Of the commits one lands the batch and one deletes the events. Lookups of recipients that are processed at the same",
+      `${each} events for each recipient, emitted before; measured are the batches.`,
+      "One commit lands the batch and deletes its events. Lookups of recipients that are processed at the same",
       "time are merged. `drain` looks once more, and so ends with a listing that finds nothing."
     ].join("\n"),
     formatTable(
