@@ -49,8 +49,10 @@ describe("what an item counts", () => {
         // Room for one, and for all of two but so many bytes.
         const room = 2 * (stored + 2 * idBytes + Key.sizeBytes(set.parent))
         const seen = (maxBytes: number) =>
-          Effect.map(DsSet.list(set, { maxItems: 9, maxBytes, cursor: { sweep: undefined } }), ({ items }) =>
-            items.length)
+          Effect.map(
+            DsSet.list(set, { maxItems: 9, maxBytes, range: { after: undefined, upTo: undefined } }),
+            ({ items }) => items.length
+          )
 
         assert.strictEqual(yield* seen(room - 250), 1)
         assert.strictEqual(yield* seen(room + 250), 2)

@@ -261,6 +261,7 @@ describe.skipIf(isMissing)("bench on the emulator", () => {
           assert.strictEqual(rpcsPerRecipient["Commit"], 1)
           assert.isAtMost(rpcsPerRecipient["Lookup"]!, how === "drain" ? 2 : 1)
         }
+        assert.strictEqual(Object.keys(others.grown.bytes).length, 5)
       }),
     120_000
   )

@@ -1,11 +1,15 @@
 /**
- * Many recipients with a few events each, drained by one process.
+ * Many recipients with a few events each, drained by one process; and what a process remembers of those it has met.
  */
 import { Effect, type Scope } from "effect"
 import { Datastore, Eventbox } from "effect-eventbox"
 import type { Backend } from "effect-eventbox/Backend"
 import * as InMemory from "effect-eventbox/layers/InMemory"
+import { execFile } from "node:child_process"
+import { join } from "node:path"
+import { promisify } from "node:util"
 import { mark, noUsage, type Proof, since, type Spread, spreadOf } from "../measure.ts"
+import { nodeArguments } from "../network.ts"
 import type { Rpcs } from "../rpcs.ts"
 import { byEffort, openEmulator, type Setting, type Table } from "../setting.ts"
 import { formatNumber, formatSpread, formatTable, reportProof } from "../table.ts"
@@ -27,6 +31,8 @@ export interface ManyRow {
 /** What was measured. */
 export interface ManyData {
   readonly rows: ReadonlyArray<ManyRow>
+  /** Bytes by which the heap of a process has grown for each recipient, by what it went through with it. */
+  readonly grown: { readonly recipients: number; readonly bytes: Readonly<Record<string, number>> }
   readonly eventsEach: number
   readonly samples: number
   readonly proof: Proof
@@ -99,11 +105,26 @@ const measure = (setting: Setting): Effect.Effect<ManyData, unknown, Scope.Scope
           )
         }
       }),
+      grown: yield* measureGrowth(byEffort(setting.effort, { smoke: 500, ordinary: 100_000, full: 100_000 })),
       eventsEach,
       samples: rounds,
       proof
     }
   })
+
+/** In a process of its own, whose garbage is collected before it is weighed. */
+const measureGrowth = (recipients: number): Effect.Effect<ManyData["grown"]> =>
+  Effect.map(
+    Effect.promise(() =>
+      promisify(execFile)(process.execPath, [
+        "--expose-gc",
+        ...nodeArguments,
+        join(import.meta.dirname, "../recipientsProcess.ts"),
+        String(recipients)
+      ])
+    ),
+    ({ stdout }) => ({ recipients, bytes: JSON.parse(stdout) as Record<string, number> })
+  )
 
 /** Emits in one phase, which is not measured, and drains in another, with all deletes. */
 const measureCase = (host: string, { concurrency, how, recipients, store }: Case): Effect.Effect<Sample, unknown> =>
@@ -166,7 +187,7 @@ const showRpcs = (rpcs: Rpcs): string => {
   return `${formatNumber(all)}: ${each.map(([method, count]) => `${formatNumber(count)} ${method}`).join(", ")}`
 }
 
-const report = ({ eventsEach: each, proof, rows, samples }: ManyData): string =>
+const report = ({ eventsEach: each, grown, proof, rows, samples }: ManyData): string =>
   [
     `${samples} samples each, in turn; median (least..greatest)`,
     formatTable(
@@ -182,9 +203,15 @@ const report = ({ eventsEach: each, proof, rows, samples }: ManyData): string =>
       ])
     ),
     [
-      `${each} events for each recipient, emitted before; measured are the batches. Lookups of recipients`,
-      "that are processed at the same time are merged. `drain` looks once more, and so ends with a listing that finds nothing."
+      `${each} events for each recipient, emitted before; measured are the batches.`,
+      "One commit lands the batch and deletes its events. Lookups of recipients that are processed at the same",
+      "time are merged. `drain` looks once more, and so ends with a listing that finds nothing."
     ].join("\n"),
+    formatTable(
+      [`A PROCESS THAT MET ${formatNumber(grown.recipients)} RECIPIENTS`, "bytes of heap for each"],
+      Object.entries(grown.bytes).map(([course, bytes]) => [course, formatNumber(Math.round(bytes))])
+    ),
+    "Heap and array buffers after a collection, less those before; the store keeps none of the recipients.",
     reportProof(proof)
   ].join("\n\n")
 

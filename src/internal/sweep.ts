@@ -87,7 +87,7 @@ export const advance = (sweep: Sweep, { head, items, reachedEnd }: Seen): Sweep 
     return { ...next, arrivals, leap: undefined, after: last }
   }
   const longest = sweep.leap === undefined ? last.length - 1 : sweep.leap.length - sweep.leap.less
-  const length = Math.min(longest, commonLength(items[0]!.id, last))
+  const length = Math.min(longest, commonLength(items[0]!.id, last) + 1)
   const leap = { length, less: (sweep.leap?.less ?? 0) * 2 || 1 }
   const prefix = prefixOf(last, Math.max(0, length))
   return { ...next, arrivals, leap, after: prefix === "" ? undefined : `${prefix}${greatest}` }

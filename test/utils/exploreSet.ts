@@ -29,12 +29,14 @@ export const cleanUp = Effect.flatMap(DsSet.list(set, { maxItems: 10 }), ({ garb
 /**
  * One round of a consumer: list, delete the garbage, pop all that was listed and leave a record of it, in one
  * transaction. Notes how that ended. With `always` it also commits when there is nothing to pop,
- * which erases old tombstones.
+ * which erases old tombstones; with `leavesGarbage` nothing is deleted.
  */
-export const consume = (options: { readonly maxItems?: number; readonly always?: boolean } = {}) =>
+export const consume = (
+  options: { readonly maxItems?: number; readonly always?: boolean; readonly leavesGarbage?: boolean } = {}
+) =>
   Effect.gen(function*() {
     const listing = yield* DsSet.list(set, { maxItems: options.maxItems ?? 10 })
-    yield* DsSet.cleanupGarbage(listing.garbage)
+    if (options.leavesGarbage !== true) yield* DsSet.cleanupGarbage(listing.garbage)
     if (listing.items.length === 0 && options.always !== true) return
     const attempt = yield* (yield* Ids).next
     const pop = Effect.gen(function*() {

@@ -126,7 +126,7 @@ const delayMillis = 60_000
 const stepMillis = 1_500
 
 /** Time that goes on when somebody sleeps. */
-const makeClock = () => {
+export const makeClock = () => {
   const time = { now: 1_735_689_600_000 }
   const millis = () => time.now
   const nanos = () => BigInt(time.now) * BigInt(1_000_000)
@@ -141,7 +141,7 @@ const makeClock = () => {
       Effect.suspend(() => {
         const wait = Duration.toMillis(duration)
         if (!Number.isFinite(wait)) return Effect.never
-        time.now += Math.max(0, wait)
+        time.now += Math.ceil(Math.max(0, wait))
         return Effect.yieldNow
       })
   }

@@ -47,11 +47,11 @@ export const makeLatencyWorld = (options: {
         )
       )
   })
-  let failed: Exit.Exit<unknown, unknown> | undefined
+  const failures: Array<Exit.Exit<unknown, unknown>> = []
   const fork = (process: Process, effect: Effect.Effect<unknown, unknown, any>) => {
     const fiber = world.fork(effect, process.context)
     fiber.addObserver((exit) => {
-      if (Exit.isFailure(exit)) failed ??= exit
+      if (Exit.isFailure(exit)) failures.push(exit)
     })
     return fiber
   }
@@ -62,10 +62,10 @@ export const makeLatencyWorld = (options: {
     fork,
     run: <A, E>(process: Process, effect: Effect.Effect<A, E, any>): A => {
       const fiber = fork(process, effect) as Fiber.Fiber<A, unknown>
-      while (fiber.pollUnsafe() === undefined && failed === undefined) {
+      while (fiber.pollUnsafe() === undefined && failures.length === 0) {
         if (!world.step()) throw new Error("something waits for neither the store nor time")
       }
-      return Effect.runSync(failed ?? fiber.pollUnsafe()!) as A
+      return Effect.runSync(failures[0] ?? fiber.pollUnsafe()!) as A
     }
   }
 }

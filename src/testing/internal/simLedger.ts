@@ -2,8 +2,8 @@
  * The checker of a simulated history. It knows what was emitted, and watches every commit as it lands; what the library
  * says about itself it only ever compares with these.
  *
- * What is stored is consumed by the one batch that deletes it, what clocks say notwithstanding. Which ids are hidden,
- * and for how long, `simMailbox.ts` says.
+ * What is stored is consumed by the one batch that deletes it, whatever clocks say. Which ids are hidden, and for how
+ * long, `simMailbox.ts` says.
  */
 import { type CommitRequest, type Mutation, mutationKey } from "../../Backend.ts"
 import * as Entity from "../../Entity.ts"
