@@ -69,7 +69,9 @@ describe("whatever waits is offered in time, with arrivals as fast as batches", 
         const { consumed } = yield* holds({ ...plain, modes, drainBatches: 100, backlog: 60, listings: 200 })
         const times = consumed.map((id) => id.slice(0, 13))
         assert.isAtLeast(times.length, 200)
-        assert.deepStrictEqual(times, times.toSorted())
+        // But for what a leap over arrivals takes early: a listing in a sweep at most.
+        const early = times.filter((time, index) => index > 0 && time < times[index - 1]!)
+        assert.isAtMost(early.length, 4)
       }))
   }
 })

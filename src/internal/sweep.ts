@@ -3,8 +3,8 @@
  * and the next one begins at the beginning.
  *
  * A sweep must end although as many items arrive as are consumed, also if they all arrive just ahead of it, as ids that
- * grow with time do. What has arrived since the sweep began is told by versions, which grow over the database: when a
- * full listing holds nothing else, the sweep leaps over the ids that begin as the last one does, a longer way each
+ * grow with time do. What has arrived since the sweep began is told by versions, which grow over the database: when
+ * three full listings hold nothing else, the sweep leaps over the ids that begin as the last one does, a longer way each
  * time until it meets something older. What was leapt over is left for the next sweep, which meets the arrivals at
  * another place. So no clock has a say in who is offered.
  */
@@ -23,8 +23,8 @@ export interface Sweep {
   readonly known: Version | undefined
   /** The newest version seen until now. */
   readonly seen: Version
-  /** How many characters of an id the last leap kept, and how many fewer the next one keeps, if it follows at once. */
-  readonly leap: { readonly length: number; readonly less: number } | undefined
+  /** How many characters of an id the last leap kept; `undefined` when the last listing was reached without one. */
+  readonly leap: number | undefined
 }
 
 /** A holder of a sweep. */
@@ -45,6 +45,12 @@ export interface Seen {
  * over what waits; and a leap at the end of all items costs a query that finds nothing.
  */
 const minArrivals = 3
+
+/**
+ * What a leap keeps of the length that the last one kept. Small steps, or it leaps over what lies between: of a UUIDv7
+ * eight characters are a minute, and six are hours.
+ */
+const kept = 3 / 4
 
 /** Listings of a set that was never popped, after which a sweep takes what it has seen for what there was. */
 const maxUnknown = 20
@@ -86,11 +92,10 @@ export const advance = (sweep: Sweep, { head, items, reachedEnd }: Seen): Sweep 
   if (arrivals < minArrivals || arrivals * items.length < 2 * minArrivals) {
     return { ...next, arrivals, leap: undefined, after: last }
   }
-  const longest = sweep.leap === undefined ? last.length - 1 : sweep.leap.length - sweep.leap.less
+  const longest = sweep.leap === undefined ? last.length - 1 : Math.floor(sweep.leap * kept)
   const length = Math.min(longest, commonLength(items[0]!.id, last) + 1)
-  const leap = { length, less: (sweep.leap?.less ?? 0) * 2 || 1 }
   const prefix = prefixOf(last, Math.max(0, length))
-  return { ...next, arrivals, leap, after: prefix === "" ? undefined : `${prefix}${greatest}` }
+  return { ...next, arrivals, leap: length, after: prefix === "" ? undefined : `${prefix}${greatest}` }
 }
 
 const commonLength = (self: string, that: string): number => {
