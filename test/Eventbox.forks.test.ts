@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Option } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Option } from "effect"
 import * as Datastore from "../src/Datastore.ts"
 import * as Eventbox from "../src/Eventbox.ts"
 import * as Key from "../src/Key.ts"
@@ -15,7 +15,7 @@ import {
   saved,
   withJournal
 } from "./utils/boxJournal.ts"
-import { defectOf, entity, makeGate, read, settle, world } from "./utils/boxWorld.ts"
+import { entity, makeGate, read, settle, world } from "./utils/boxWorld.ts"
 
 const other = Journal.recipient("other")
 const config = Key.make("Config", "c")
@@ -219,6 +219,9 @@ const inBatches = (["loadState", "prepareMutation", "sideEffect", "saveState"] a
   Object.keys(calls).flatMap((inner) => Object.keys(calls).map((outer) => ({ place, inner, outer })))
 )
 
+const complaintOf = (call: Effect.Effect<unknown, unknown, any>) =>
+  Effect.map(Effect.exit(call), (exit) => Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "none")
+
 describe("a batch inside a batch", () => {
   it.effect.each(inBatches)(
     "dies at once: $inner in $place of $outer, whichever the recipient",
@@ -233,7 +236,8 @@ describe("a batch inside a batch", () => {
           )
           yield* settle
 
-          const message = yield* defectOf(
+          // `process` and `drain` say which event it was that they failed for.
+          const message = yield* complaintOf(
             callOf(outer)(journal).pipe(doing(place, callOf(inner)(recipient).pipe(withJournal())))
           )
 

@@ -352,12 +352,13 @@ describe("a batch that is too large for one commit", () => {
     "lands by halves, without a failure: %s",
     (name) =>
       Effect.gen(function*() {
-        yield* Eventbox.emitAll(Archive, archive, Array.from({ length: 60 }, () => "x".repeat(250_000)))
+        yield* Eventbox.emitAll(Archive, archive, Array.from({ length: 24 }, () => "x".repeat(250_000)))
 
         const summary = yield* Eventbox[name](Archive, archive, { maxBytes: 64 * 1_024 * 1_024 })
 
-        assert.deepInclude(summary, { consumed: 60, batches: 2, retries: 0 })
-        assert.lengthOf((yield* Datastore.query({ kind: "Archived", keysOnly: true })).results, 60)
+        // What is deleted counts against the limit as well as what is written.
+        assert.deepInclude(summary, { consumed: 24, batches: 2, retries: 0 })
+        assert.lengthOf((yield* Datastore.query({ kind: "Archived", keysOnly: true })).results, 24)
       }).pipe(Effect.provide(Layer.provideMerge(Archive.layer, world)))
   )
 
@@ -606,7 +607,7 @@ describe("isolation amid other trouble", () => {
       assert.strictEqual((yield* failedOf(call)).summary.consumed, 3)
     }).pipe(Effect.provide(world)))
 
-  it.effect("the position of limited listings stays where all events of the halves were consumed", () =>
+  it.effect("the position of limited listings goes on behind the halves", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const oneByOne = withJournal((events, state) => {
@@ -621,7 +622,7 @@ describe("isolation amid other trouble", () => {
       yield* Eventbox.process(Journal, journal, { maxEvents: 1 }).pipe(oneByOne)
 
       assert.strictEqual(consumed, 2)
-      assert.deepStrictEqual(seen, ["b", "c", "b", "c", "a"])
+      assert.deepStrictEqual(seen, ["b", "c", "b", "c", "d"])
     }).pipe(Effect.provide(world)))
 
   it.effect("what ends the call midway lets the post-process effects of what landed run", () =>

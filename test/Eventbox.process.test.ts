@@ -469,7 +469,7 @@ describe("drain", () => {
       assert.deepStrictEqual(yield* pending(), [])
     }).pipe(Effect.provide(world)))
 
-  it.effect("is a pass of its own: other listings of the process do not disturb it", () =>
+  it.effect("goes on where the process is, and comes around to what lies before", () =>
     Effect.gen(function*() {
       yield* emit(["a", "b", "c", "d"])
       // The process remembers that it has seen "a" to "c".
@@ -478,7 +478,7 @@ describe("drain", () => {
       const { consumed } = yield* drain(3).pipe(withJournal())
 
       assert.strictEqual(consumed, 4)
-      assert.deepStrictEqual((yield* saved())!.state, ["a", "b", "c", "d"])
+      assert.deepStrictEqual((yield* saved())!.state, ["d", "a", "b", "c"])
     }).pipe(Effect.provide(world)))
 
   it.effect("retries each batch, and runs the post-process effects of each", () =>
