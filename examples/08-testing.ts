@@ -30,7 +30,7 @@ const program = Effect.gen(function*() {
   // Ids come from the clock and from `Random`: the same in every run.
   console.log("id:", yield* Eventbox.emit(Tally, tally, { votes: 1 }))
 
-  // What a batch costs before it returns; what is still running then is the deletion of the consumed events.
+  // What a batch costs before it returns: the consumed events are deleted by its commit.
   const [, report] = yield* recorder.during(Eventbox.processBatch(Tally, tally))
   const before = report.operations.filter(({ outcome }) => outcome !== "Running")
   console.log("asks for:", before.map(({ call }) => call.operation).toSorted(), "in", report.rounds, "rounds")

@@ -190,7 +190,11 @@ const causeText = (cause: unknown): string => {
 export interface ProcessOptions<E = never> {
   /** Events in one batch at most; a positive integer, 1,000 unless given. */
   readonly maxEvents?: number | undefined
-  /** Bytes of the events in one batch at most, unless a single event has more; 16 MiB unless given. */
+  /**
+   * What the events of one batch may count at most, unless a single event has more: 4 MiB unless given, and never more
+   * than three quarters of what a commit may hold. An event counts with its stored size, its key once more and its id
+   * twice more, as the commit that consumes it does.
+   */
   readonly maxBytes?: number | undefined
   /**
    * Events that may fail alone one after the other, with none consumed in between, before the call gives up on the
@@ -336,12 +340,13 @@ export const loadState = <Self, S, A, E>(
  *
  * **Details**
  *
- * Lists at most `maxEvents` (a positive integer, 1,000 unless given), which have no more than `maxBytes` in all (16 MiB
- * unless given) but for a single larger one, while the state is loaded, asks the processor, and
- * commits its transitions in ONE transaction. Where the processor decides on nothing, there is no transaction. Returns
- * the post-process effects, which should be run at once. Nothing is retried: {@link process} does that. Cost: two round
- * trips; 1 read per event, 1 for the tombstones and those of `loadState`; 1 write for the tombstones and those of
- * `saveState` and the side effects; 1 delete per event, after the result. See `docs/reference/limits.md` for the rest.
+ * Lists at most `maxEvents` (a positive integer, 1,000 unless given), which count no more than `maxBytes` in all (4 MiB
+ * unless given, and three quarters of a commit at most) but for a single larger one, while the state is loaded, asks
+ * the processor, and commits its transitions in ONE transaction, which also deletes the events that they consume. Where
+ * the processor decides on nothing, there is no transaction. Returns the post-process effects, which should be run at
+ * once. Nothing is retried: {@link process} does that. Cost: three RPCs in two round trips; 1 read per event, 1 for the
+ * tombstones and those of `loadState`; 1 write for the tombstones and those of `saveState` and the side effects; 1
+ * delete per event. See `docs/reference/limits.md` for the rest.
  *
  * Fails with `ContentionError` when another worker was first: nothing was written, run it again with jitter. Fails with
  * the processor's own errors; with `EventDecodeError` and `StateDecodeError` for what does not fit the schemas; with

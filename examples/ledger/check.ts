@@ -166,7 +166,7 @@ export const removeBank = (bank: Key.Key): Effect.Effect<void, EventboxError.Dat
     }
   })
 
-/** How many events are stored below the bank, also those that were consumed and wait for their deletion. */
+/** How many events are stored below the bank, also garbage that waits for its deletion. */
 export const countStored = (
   bank: Key.Key
 ): Effect.Effect<number, EventboxError.DatastoreError, Datastore.Datastore> =>

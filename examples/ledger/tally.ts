@@ -30,7 +30,7 @@ export interface Tally {
   /** RPCs and sequential round trips of the batches that landed, before their results. */
   rpcs: number
   rounds: number
-  /** RPCs that delete consumed events, after the results. */
+  /** RPCs that delete stored garbage, beside the batches. */
   deletes: number
 }
 
@@ -61,6 +61,6 @@ export const addTallies = (tallies: Iterable<Tally>): Tally => {
   return sum
 }
 
-/** Whether a call belongs to the deletion of consumed events, which goes on behind the batches. */
+/** Whether a call belongs to the deletion of stored garbage, which goes on beside the batches. */
 export const isBackground = (call: Recorder.Call): boolean =>
   call.operation !== "query" && Recorder.kindsOf(call).every((kind) => kind === "dsset.Item")

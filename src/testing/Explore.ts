@@ -2,9 +2,9 @@
  * A model checker for programs over a database: it runs every order in which their operations can reach it.
  *
  * Programs run as fibers over one store in memory, each in a process of its own. Each lookup, query and commit is one
- * step, the deletes in the background included; between steps everything waits, so a history is a sequence of choices,
- * and all of them are tried. Lost responses, lost requests, late commits, crashes and jumps of time can be among the
- * choices. Time is virtual, ids and random numbers repeat: the same programs have the same histories.
+ * step, the deletes of garbage in the background included; between steps everything waits, so a history is a sequence
+ * of choices, and all of them are tried. Lost responses, lost requests, late commits, crashes and jumps of time can be
+ * among the choices. Time is virtual, ids and random numbers repeat: the same programs have the same histories.
  *
  * @since 0.1.0
  */
@@ -35,8 +35,7 @@ export type Programs = Readonly<Record<string, Effect.Effect<any, any, any>>>
  *
  * **Details**
  *
- * Each kind that is true is tried at every commit, deletes in the background included, up to `max` faults in one
- * history.
+ * Each kind that is true is tried at every commit, deletes of garbage included, up to `max` faults in one history.
  *
  * @category models
  * @since 0.1.0
@@ -193,8 +192,9 @@ const keepLooking = 2_000
  * Steps are: operations, the waking of sleepers (in any order between processes; time moves on with them), late
  * landings, and jumps. A crash drops what the process had asked for. Of histories that differ only in the order of
  * independent steps one is run, unless `prune` is false. That takes for granted that programs share nothing but the
- * store, that versions and update times are compared for one key or with the read time of a query, and that the answers
- * to reads which a process asks for in one go may come in either order, as long as it does nothing on the first.
+ * store, that versions are compared for one key only (limited listings compare those of several, but all that depends
+ * on it is where the next listing begins), and that the answers to reads which a process asks for in one go may come in
+ * either order, as long as it does nothing on the first.
  *
  * Fails with {@link ExploreFailure} for a finding, and with `TooMany` after 1,000,000 histories unless `maxHistories`
  * is given. Dies when `setup` fails. Logs what was covered. Cost: 0.2 to 1 ms per history; the number of histories

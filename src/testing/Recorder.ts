@@ -168,7 +168,7 @@ export const layer: Layer.Layer<Datastore.Datastore | Recorder, never, Datastore
  *
  * **Details**
  *
- * Operations that are still running do not count: nobody has waited for them, as for the deletes after a batch.
+ * Operations that are still running do not count: nobody has waited for them, as for the deletes of stored garbage.
  *
  * @category accessors
  * @since 0.1.0

@@ -60,7 +60,7 @@ export interface Options {
   readonly maxDelay?: Duration.Input | undefined
   /** How late a late commit lands at most; 2 seconds unless given. */
   readonly maxLateness?: Duration.Input | undefined
-  /** Greatest delay of a delete in the background; 3 seconds unless given. */
+  /** Greatest delay of a delete of garbage; 3 seconds unless given. */
   readonly maxDeleteDelay?: Duration.Input | undefined
   /** How long a process lives on average until it crashes or is stopped; 20 seconds unless given. */
   readonly lifetime?: Duration.Input | undefined
@@ -68,7 +68,7 @@ export interface Options {
   readonly pauseEvery?: Duration.Input | undefined
   /** Faults of reads, emits and batches; about 1 in 10 of each goes wrong unless given, and 8 in 10 are delayed. */
   readonly faults?: Rates | undefined
-  /** Faults of deletes in the background; about 1 in 3 goes wrong unless given, and half of them are delayed. */
+  /** Faults of deletes of garbage; about 1 in 3 goes wrong unless given, and half of them are delayed. */
   readonly deleteFaults?: Rates | undefined
   /** How many calls of clients repeat an id that was used before, soon after or beyond its window; 0.3 unless given. */
   readonly repeats?: number | undefined
@@ -151,7 +151,7 @@ export interface Report {
   /** Processes whose clock was off when they started. */
   readonly skews: number
   readonly faults: Readonly<Record<FaultTag, number>>
-  /** Faults of deletes in the background. */
+  /** Faults of deletes of garbage. */
   readonly deleteFaults: Readonly<Record<FaultTag, number>>
   /** Bytes of the largest entity that held tombstones. */
   readonly largestTombstonesBytes: number

@@ -4,7 +4,6 @@
 import { type CommitRequest, mutationKey } from "../../Backend.ts"
 import type { Call } from "../Recorder.ts"
 
-/** What one step touched. */
 /** What a step touched: what decides whether it commutes with another. */
 export interface Footprint {
   /** The process that the step belongs to; none for a late landing and for a jump of time. */
@@ -19,7 +18,7 @@ export interface Footprint {
   readonly withdraws: boolean
   readonly reads: ReadonlyArray<string>
   readonly writes: ReadonlyArray<string>
-  /** Whether it saw the server's time, which orders it among all writes. */
+  /** Whether it is a query, which may see any write. */
   readonly isQuery: boolean
   readonly movesTime: boolean
   readonly readsClock: boolean
@@ -64,11 +63,11 @@ const ofCommit = ({ expected, mutations }: CommitRequest, landed: boolean) => {
  *
  * **Details**
  *
- * Versions and times of entities are compared for one key only, save that the time of a query is compared with the
- * change of any entity: so a query depends on every write. Steps of one process depend on each other through its
- * memory, save answers to reads that it asked for in one go, as long as it does nothing on them. Faults share how many
- * there may be, but none makes another possible, and none that it makes impossible is lost: each is tried where its
- * commit is.
+ * Versions are compared for one key only, save where limited listings tell arrivals by them, on which nothing depends
+ * but where the next listing begins. A query may see any entity, so it depends on every write. Steps of one process
+ * depend on each other through its memory, save answers to reads that it asked for in one go, as long as it does
+ * nothing on them. Faults share how many there may be, but none makes another possible, and none that it makes
+ * impossible is lost: each is tried where its commit is.
  */
 export const isDependent = (self: Footprint, that: Footprint): boolean =>
   (self.movesTime && (that.movesTime || that.readsClock)) || (that.movesTime && self.readsClock) ||
