@@ -1,6 +1,6 @@
 // A post-process effect runs after the commit, outside of it: for what cannot be undone, such as sending mail.
 // Run: node --conditions=effect-eventbox:source examples/04-post-process.ts
-import { Cause, Effect, Schedule, Schema } from "effect"
+import { Cause, Effect, References, Schedule, Schema } from "effect"
 import { Eventbox, Processor } from "effect-eventbox"
 import * as InMemory from "effect-eventbox/layers/InMemory"
 
@@ -43,7 +43,10 @@ const program = Effect.gen(function*() {
   yield* Eventbox.emitAll(Signup, list, [{ name: "ada" }, { name: "nobody" }, { name: "grace" }])
 
   // `process` runs them in order, each with this schedule; `processBatch` returns them instead.
-  const summary = yield* Eventbox.process(Signup, list, { postProcess: Schedule.recurs(2) })
+  const summary = yield* Eventbox.process(Signup, list, { postProcess: Schedule.recurs(2) }).pipe(
+    // One that fails for good is a warning in the log, too, with the time of day: not in this output.
+    Effect.provideService(References.MinimumLogLevel, "Error")
+  )
   console.log("consumed:", summary.consumed, "post-processed:", summary.postProcessed)
   console.log("failed:", summary.postProcessFailures.map(Cause.squash).map(String))
 

@@ -176,9 +176,10 @@ const firstOf = ({ failures }: { readonly failures: ReadonlyArray<EventFailure> 
   Cause.squash(failures[0]!.cause)
 
 const causeText = (cause: unknown): string => {
-  if (cause instanceof Error) return cause.message === "" ? cause.name : cause.message
-  const tag = typeof cause === "object" && cause !== null && "_tag" in cause ? cause._tag : cause
-  return String(tag)
+  const { _tag, message, name } = (typeof cause === "object" && cause !== null ? cause : {}) as Readonly<
+    Record<string, unknown>
+  >
+  return typeof message === "string" && message !== "" ? message : String(_tag ?? name ?? cause)
 }
 
 /**

@@ -24,7 +24,7 @@ export interface ManyRow {
   readonly how: "process" | "drain"
   readonly eventsPerSecond: Spread
   readonly cpuMicrosPerEvent: Spread
-  /** Operations of draining one recipient, by RPC; those in the background included. */
+  /** Operations of draining one recipient, by RPC. */
   readonly rpcsPerRecipient: Rpcs
 }
 

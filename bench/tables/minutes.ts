@@ -80,7 +80,7 @@ const endure = (batch: Batch, { eventsPerSecond, minutes }: MinutesLoad): Effect
       while (batches < 60 * minutes) {
         yield* TestClock.adjust("1 second")
         yield* batch(batches * eventsPerSecond, eventsPerSecond)
-        // The deletes in the background are done before the clock goes on.
+        // What runs in the background is done before the clock goes on.
         yield* Effect.yieldNow
         batches++
         if (batches % 60 === 0) note(60)

@@ -89,7 +89,7 @@ export const formatResult = (options: Options, { elapsedMillis, tally, verdict }
     [
       "RPCs",
       tenths(perBatch(rpcs)),
-      `per batch that landed; ${tenths(perBatch(deletes))} more delete consumed events behind it`
+      `per batch that landed; ${tenths(perBatch(deletes))} more delete garbage`
     ],
     [
       "throughput",

@@ -17,9 +17,11 @@ import { Datastore, remembering, transact } from "../Datastore.ts"
 import * as DsSet from "../DsSet.ts"
 import {
   ContentionError,
-  DatastoreError,
+  type DatastoreError,
   EventDecodeError,
   EVersionChanged,
+  isContentionError,
+  isDatastoreError,
   isUnknownOutcome,
   MailboxOwned,
   type StoreError
@@ -107,7 +109,7 @@ interface Tally {
 
 /** Whether running the same again may succeed and does no harm. */
 export const isTransient = (error: unknown): boolean =>
-  error instanceof ContentionError || error instanceof DatastoreError && (error.isRetryable || isUnknownOutcome(error))
+  isContentionError(error) || isDatastoreError(error) && (error.isRetryable || isUnknownOutcome(error))
 
 /** The events of a listing, oldest first, and what is not one. */
 export interface Decoded<A> {
@@ -234,7 +236,7 @@ const committed = (consumed: number): ReadonlyArray<Metrics.Update> => [
 const resultOf = (exit: Exit.Exit<unknown, unknown>): string => {
   if (Exit.isSuccess(exit)) return "nothing"
   const error = Cause.findErrorOption(exit.cause)
-  if (Option.isSome(error)) return error.value instanceof ContentionError ? "contention" : "failed"
+  if (Option.isSome(error)) return isContentionError(error.value) ? "contention" : "failed"
   return Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : "died"
 }
 

@@ -9,9 +9,11 @@ import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import type { Datastore } from "../Datastore.ts"
 import {
-  ContentionError,
-  DatastoreError,
+  type ContentionError,
+  type DatastoreError,
   type EventDecodeError,
+  isContentionError,
+  isDatastoreError,
   type MailboxOwned,
   type StoreError
 } from "../EventboxError.ts"
@@ -206,10 +208,11 @@ const isForGood = (cause: Cause.Cause<unknown>): boolean =>
 
 const isOfAll = (error: unknown): boolean =>
   isTransient(error) ||
-  error instanceof DatastoreError && ofSetUp.has(error.reason._tag) ||
+  isDatastoreError(error) && ofSetUp.has(error.reason._tag) ||
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "MailboxOwned"
 
 const ofSetUp: ReadonlySet<string> = new Set([
+  "Closed",
   "NotFound",
   "PermissionDenied",
   "Unauthenticated",
@@ -222,7 +225,7 @@ const retryBatch = <A, E, R>(
   schedule: Schedule.Schedule<unknown, ContentionError | DatastoreError>
 ): Effect.Effect<A, E, R> =>
   retryOnceFailed(batch, () => ({
-    while: (error) => (error instanceof ContentionError || error instanceof DatastoreError) && error.isRetryable,
+    while: (error) => (isContentionError(error) || isDatastoreError(error)) && error.isRetryable,
     // The schedule only ever sees what `while` let through.
     schedule: schedule as Schedule.Schedule<unknown, unknown>
   }))
