@@ -179,7 +179,7 @@ const causeText = (cause: unknown): string => {
   const { _tag, message, name } = (typeof cause === "object" && cause !== null ? cause : {}) as Readonly<
     Record<string, unknown>
   >
-  return typeof message === "string" && message !== "" ? message : String(_tag ?? name ?? cause)
+  return typeof message === "string" && message !== "" ? message : String(name ?? _tag ?? cause)
 }
 
 /**
