@@ -328,7 +328,7 @@ export class Ledger {
       : this.attempts[batch.attempt]!.recipient
     if (number === undefined) return
     const { mailboxes, tokens, tombstones } = this.recipient(number)
-    const { added, damaged, erased } = tombstones.land(mutations)
+    const { added, damaged, erased, tokens: kept } = tombstones.land(mutations)
     for (const key of damaged) this.object("Died", `${key} does not decode`, number)
     const missing = new Set(batch?.ids)
     for (const { atMillis, ids, isWhole, token } of added) {
@@ -342,6 +342,9 @@ export class Ledger {
     for (const id of missing) this.object("Atomicity", `${id} was consumed without a tombstone`, number)
     if (batch !== undefined) this.attempts[batch.attempt]!.pops = tokens.length
     for (const one of erased) this.erased(one, number)
+    if (kept !== undefined && !tokens.slice(-keptTokens).every((token) => kept.has(token))) {
+      this.object("Erased", `a token was erased that is one of the newest ${keptTokens}`, number)
+    }
   }
 
   /** The time of a tombstone is that of its worker, or of the newest emit, which counts for one delay at most. */
@@ -363,8 +366,8 @@ export class Ledger {
     this.object("Window", detail, number)
   }
 
-  private erased({ atMillis, ids, isWhole, token }: Tombstones, number: number): void {
-    const { mailboxes, tokens } = this.recipient(number)
+  private erased({ atMillis, ids }: Tombstones, number: number): void {
+    const { mailboxes } = this.recipient(number)
     const { delayMillis, skewMillis } = this.window
     this.counts.erased += ids.length
     const endMillis = atMillis + delayMillis
@@ -373,9 +376,6 @@ export class Ledger {
     if (earlyMillis > 0) {
       const whose = ids.length === 0 ? "an empty pop" : ids.join(", ")
       this.object("Erased", `the tombstone of ${whose} was erased ${earlyMillis} ms before its time`, number)
-    }
-    if (isWhole && tokens.includes(token, Math.max(0, tokens.length - keptTokens))) {
-      this.object("Erased", `a token was erased that is one of the newest ${keptTokens}`, number)
     }
     for (const id of ids) {
       const mailbox = mailboxes.get(id)
@@ -480,11 +480,17 @@ export class Ledger {
       this.object("Version", `batch ${batch.attempt} landed, and the entity that it loaded had changed`, number)
     }
     const { seen } = batch
-    if (seen !== undefined && seen.count !== (this.counters.get(seen.counter) ?? 0)) {
+    if (seen !== undefined && seen.count !== this.counterOf(seen.counter, request)) {
       this.object("Version", `batch ${batch.attempt} landed with an old read of counter ${seen.counter}`, number)
     }
     this.stateLanded(recipient, number, next, request.mutations)
     return consumed
+  }
+
+  /** What a transaction reads of a counter: what it raises it by is seen by it, too. */
+  private counterOf(counter: number, { mutations }: CommitRequest): number {
+    const isRaised = mutations.some((mutation) => isCounter(mutationKey(mutation), counter))
+    return (this.counters.get(counter) ?? 0) + (isRaised ? 1 : 0)
   }
 
   private stateLanded(recipient: Recipient, number: number, next: BoxState, mutations: ReadonlyArray<Mutation>): void {
@@ -572,9 +578,7 @@ export class Ledger {
 
   /** Objects when a recipient, which has just been at work, still has tombstones from long ago. */
   forgot(number: number): void {
-    const { tokens, tombstones } = this.recipient(number)
-    // A page that holds a token which is kept stays as a whole.
-    const oldest = tombstones.oldestMillis(new Set(tokens.slice(-keptTokens))) ?? Infinity
+    const oldest = this.recipient(number).tombstones.oldestMillis() ?? Infinity
     const ageMillis = Math.floor(this.now() - oldest)
     // A page is deleted as a whole: what was young when it was written may go a delay later than what was old.
     if (ageMillis <= 2.5 * this.window.delayMillis + 2 * this.window.skewMillis) return

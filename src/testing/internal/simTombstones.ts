@@ -7,6 +7,7 @@
  */
 import { type Mutation, mutationKey } from "../../Backend.ts"
 import type { Entity } from "../../Entity.ts"
+import { Reader } from "../../internal/bytes.ts"
 import { isBytes } from "../../internal/foreign.ts"
 import { headKind, pageKind } from "../../internal/stored.ts"
 import { decode, idsOf, type Pop, tokenOf } from "../../internal/tombstones.ts"
@@ -27,6 +28,15 @@ const popsOf = ({ properties }: Entity): ReadonlyArray<Pop> | undefined => {
   return isBytes(bytes) ? decode(bytes) : undefined
 }
 
+/** The tokens that a head keeps beside its pops. */
+const tokensOf = ({ properties }: Entity): ReadonlySet<string> => {
+  const bytes = properties["Tokens"]
+  const tokens = new Set<string>()
+  const reader = new Reader(isBytes(bytes) ? bytes : new Uint8Array(0))
+  while (reader.hasMore()) tokens.add(reader.id())
+  return tokens
+}
+
 /** One pop, or the part of it that came or went. */
 export interface Tombstones {
   readonly token: string
@@ -40,6 +50,8 @@ export interface Tombstones {
 export interface Changes {
   readonly added: ReadonlyArray<Tombstones>
   readonly erased: ReadonlyArray<Tombstones>
+  /** The tokens that a head keeps whatever their age, if one was written. */
+  readonly tokens: ReadonlySet<string> | undefined
   /** Entities that do not decode. */
   readonly damaged: ReadonlyArray<Key>
 }
@@ -53,12 +65,14 @@ export class TombstonesOf {
     const before: Array<Pop> = []
     const after: Array<Pop> = []
     const damaged: Array<Key> = []
+    let tokens: ReadonlySet<string> | undefined
     for (const mutation of mutations) {
       const key = mutationKey(mutation)
       const name = key.toString()
       before.push(...this.stored.get(name) ?? [])
       this.stored.delete(name)
       if (mutation._tag === "Delete") continue
+      if (key.kind === headKind) tokens = tokensOf(mutation.entity)
       const pops = popsOf(mutation.entity)
       if (pops === undefined) damaged.push(key)
       else {
@@ -66,14 +80,14 @@ export class TombstonesOf {
         this.stored.set(name, pops)
       }
     }
-    return { added: beyond(after, before), erased: this.withoutStored(beyond(before, after), before), damaged }
+    return { added: beyond(after, before), erased: this.withoutStored(beyond(before, after), before), tokens, damaged }
   }
 
-  /** When the oldest tombstone was made that is not of one of these pops; nothing when there is none. */
-  oldestMillis(kept: ReadonlySet<string>): number | undefined {
+  /** When the oldest tombstone was made; nothing when there is none. */
+  oldestMillis(): number | undefined {
     let oldest: number | undefined
     for (const pop of Array.from(this.stored.values()).flat()) {
-      if (idBytes(pop) === 0 || kept.has(tokenOf(pop))) continue
+      if (idBytes(pop) === 0) continue
       oldest = Math.min(oldest ?? pop.atMillis, pop.atMillis)
     }
     return oldest
