@@ -26,7 +26,7 @@ const isolation: ReadonlyArray<Mutant> = [
     what: "A part expects its items as they were listed: they were read before its head (P2).",
     find: "isPatient: false,",
     replace: "",
-    tests: ["test/Eventbox.isolation.test.ts", "test/simulation/isolation.test.ts"]
+    tests: ["test/internal/relist.test.ts"]
   },
   {
     name: "part-covers-the-listing",
