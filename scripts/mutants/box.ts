@@ -384,7 +384,7 @@ const cycles: ReadonlyArray<Mutant> = [
     what: "A batch that processes its own recipient dies, and does not wait for itself for ever.",
     find: "if (around?.open === true) return refuse(what, recipient, around.recipient)",
     replace: "",
-    tests: ["test/Eventbox.process.test.ts"]
+    tests: ["test/Eventbox.forks.test.ts"]
   },
   {
     name: "drain-shares-the-position",
