@@ -243,6 +243,21 @@ describe.each([["that was never popped from", false], ["with a head", true]] as 
         yield* assertOutcomeUnknown(yield* consume(listing))
       }).pipe(Effect.provide(world)))
 
+    it.effect("is OutcomeUnknown when half of the tombstones delay is over, however few the tries were", () =>
+      Effect.gen(function*() {
+        const recorder = yield* Recorder.Recorder
+        const { faulty, listing } = yield* setUp
+        for (let n = 0; n < 9; n++) {
+          yield* loseCommit(faulty, Faulty.requestLost)
+          yield* faulty.inject("lookup", Faulty.delay({ before: "100 seconds" }), { where: readsHead })
+        }
+        yield* recorder.reset
+
+        yield* assertOutcomeUnknown(yield* consume(listing))
+
+        assert.lengthOf((yield* recorder.report).operations.filter(({ call }) => readsHead(call)), 2)
+      }).pipe(Effect.provide(world)))
+
     it.effect("is contention when that is found just before", () =>
       Effect.gen(function*() {
         const { faulty, listing } = yield* setUp

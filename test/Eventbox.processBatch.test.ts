@@ -20,7 +20,17 @@ import {
   withJournal,
   withMock
 } from "./utils/boxJournal.ts"
-import { defectOf, entity, isAboutItems, operationsOf, read, settle, storedItems, world } from "./utils/boxWorld.ts"
+import {
+  defectOf,
+  entity,
+  isAboutItems,
+  operationsOf,
+  read,
+  settle,
+  storedItems,
+  world,
+  writesHead
+} from "./utils/boxWorld.ts"
 
 const batch = Eventbox.processBatch(Journal, journal)
 const effectKey = Key.make("K", "effect")
@@ -148,6 +158,19 @@ describe("a batch", () => {
 
       assert.deepStrictEqual([result.consumed, result.transitions], [1, 2])
       assert.deepStrictEqual(yield* pending(), [])
+    }).pipe(Effect.provide(world)))
+
+  // E7: else two batches that consume nothing would land the same decision twice.
+  it.effect("writes the head also when it consumes nothing", () =>
+    Effect.gen(function*() {
+      const recorder = yield* Recorder.Recorder
+      yield* emit(["a"])
+
+      const [, report] = yield* recorder.during(
+        batch.pipe(withJournal(() => ({ transitions: [{ sideEffect: put(1), transitionTo: [] }] })))
+      )
+
+      assert.lengthOf(report.operations.filter(({ call }) => writesHead(call)), 1)
     }).pipe(Effect.provide(world)))
 
   it.effect("returns the post-process effects of its transitions, in order, and runs none of them", () =>

@@ -18,7 +18,7 @@ const memory: ReadonlyArray<Mutant> = [
     what: "A commit in memory that fails writes nothing.",
     find: "const exists = state.rows.has(key.toString())",
     replace: `const exists = state.rows.has(key.toString())
-    if (mutation._tag === "Delete") apply(state, mutation, BigInt(0), time)`,
+    if (mutation._tag === "Delete") apply(state, mutation, BigInt(0))`,
     tests: ["test/layers/InMemory.test.ts"]
   },
   {
@@ -39,14 +39,6 @@ const memory: ReadonlyArray<Mutant> = [
     tests: ["test/layers/InMemory.test.ts"]
   },
   {
-    name: "memory-clock-stands-still",
-    file: "src/layers/InMemory.ts",
-    what: "Every operation in memory has a later instant than those before it.",
-    find: "Math.max(this.micros + 1, ",
-    replace: "Math.max(this.micros, ",
-    tests: ["test/layers/InMemory.test.ts"]
-  },
-  {
     name: "memory-takes-any-size",
     file: "src/layers/InMemory.ts",
     what: "A commit in memory has the size limit of the service.",
@@ -56,7 +48,7 @@ const memory: ReadonlyArray<Mutant> = [
   },
   {
     name: "memory-shares-entities",
-    file: "src/layers/InMemory.ts",
+    file: "src/Entity.ts",
     what: "What is stored in memory shares nothing that a caller could change.",
     find: "if (Array.isArray(value)) return value.map(copyValue)",
     replace: "if (Array.isArray(value)) return value",
@@ -133,10 +125,12 @@ const commits: ReadonlyArray<Mutant> = [
     name: "google-absence-is-already-exists",
     file: "src/layers/internal/googleCommit.ts",
     what: "ALREADY_EXISTS on an expected absence is contention.",
-    find:
-      `return blind("Insert") ? explain(connection, request, failure) : Effect.fail(changed(request.expected, failure))`,
-    replace: `if (blind("Insert")) return explain(connection, request, failure)
-      break`,
+    find: `blindInserts(request).length > 0
+        ? explain(connection, request, failure)
+        : Effect.fail(changed(request.expected, failure))`,
+    replace: `blindInserts(request).length > 0
+        ? explain(connection, request, failure)
+        : Effect.fail(toError("commit", failure, keys))`,
     tests: ["test/layers/GoogleDatastore.commit.test.ts"]
   },
   {
@@ -159,24 +153,30 @@ const commits: ReadonlyArray<Mutant> = [
     name: "google-retries-commits",
     file: "src/layers/internal/googleCommit.ts",
     what: "A commit is sent once, whatever happens to it.",
-    find: `Effect.asVoid(client.callToEnd("commit", bytes, commitDeadlineMillis))`,
-    replace: `Effect.retry(Effect.asVoid(client.callToEnd("commit", bytes, commitDeadlineMillis)), { times: 1 })`,
+    find: `connection.commitDeadlineMillis + mutations.length * millisPerMutation
+    )`,
+    replace: `connection.commitDeadlineMillis + mutations.length * millisPerMutation
+    ).pipe(Effect.retry({ times: 1 }))`,
     tests: ["test/layers/GoogleDatastore.commit.test.ts"]
   },
   {
     name: "google-cancels-commits",
     file: "src/layers/internal/googleCommit.ts",
     what: "An interruption waits for the result of a commit: a cancelled one may land all the same.",
-    find: `client.callToEnd("commit"`,
-    replace: `client.call("commit"`,
+    find: `connection.client.callToEnd(
+      "commit"`,
+    replace: `connection.client.call(
+      "commit"`,
     tests: ["test/layers/GoogleDatastore.commit.test.ts"]
   },
   {
     name: "google-certain-after-unknown",
     file: "src/layers/internal/googleErrors.ts",
     what: "After UNKNOWN a commit may have landed.",
-    find: "return sent\n",
-    replace: "return sent && code !== Code.unknown\n",
+    find: `default:
+      return true`,
+    replace: `default:
+      return code !== Code.unknown`,
     tests: ["test/layers/GoogleDatastore.commit.test.ts"]
   },
   {
@@ -186,6 +186,46 @@ const commits: ReadonlyArray<Mutant> = [
     find: "case Code.unauthenticated:\n      return false",
     replace: "case Code.unauthenticated:\n    case Code.deadlineExceeded:\n      return false",
     tests: ["test/layers/GoogleDatastore.commit.test.ts"]
+  },
+  {
+    name: "google-half-an-answer",
+    file: "src/layers/internal/googleCommit.ts",
+    what: "An answer that does not speak of every mutation is no proof that a commit landed.",
+    find: "results >= mutations.length",
+    replace: "results >= 0",
+    tests: ["test/layers/GoogleDatastore.commit.test.ts"]
+  },
+  {
+    name: "google-conflicts-ignored",
+    file: "src/layers/internal/googleCommit.ts",
+    what: "A conflict in the answer of a commit is contention.",
+    find: "conflicts.length > 0",
+    replace: "conflicts.length < 0",
+    tests: ["test/layers/GoogleDatastore.commit.test.ts"]
+  },
+  {
+    name: "google-confirms-a-used-name",
+    file: "src/layers/internal/googleSnapshot.ts",
+    what: "The mutation that changes nothing names a property that the entity does not have.",
+    find: "bytes.includes(name)",
+    replace: "bytes.length === 0",
+    tests: ["test/layers/GoogleDatastore.commit.test.ts"]
+  },
+  {
+    name: "google-sends-without-a-token",
+    file: "src/layers/internal/googleReady.ts",
+    what: "A commit is handed over once there are a connection and a token, or nobody could tell whether it was sent.",
+    find: "auth === undefined && connectivity(channel) === Connectivity.ready",
+    replace: "channel !== undefined",
+    tests: ["test/layers/GoogleDatastore.token.test.ts"]
+  },
+  {
+    name: "google-token-failure-unmarked",
+    file: "src/layers/internal/googleToken.ts",
+    what: "A commit that got no token was certainly not sent.",
+    find: "if (marked.has(client)) return",
+    replace: "if (marked !== undefined) return",
+    tests: ["test/layers/GoogleDatastore.token.test.ts"]
   }
 ]
 
@@ -232,6 +272,38 @@ const connections: ReadonlyArray<Mutant> = [
     find: "...pings,\n    ...settings.clientOptions",
     replace: "...settings.clientOptions,\n    ...pings",
     tests: ["test/layers/GoogleDatastore.client.test.ts"]
+  },
+  {
+    name: "foreign-bytes-refused",
+    file: "src/internal/foreign.ts",
+    what: "Bytes of another realm are bytes.",
+    find: `typeof value === "object" && nameOfView.call(value) === "Uint8Array"`,
+    replace: "value instanceof Uint8Array",
+    tests: ["test/realms.test.ts"]
+  },
+  {
+    name: "login-messages-shown",
+    file: "src/layers/internal/secrets.ts",
+    what: "Of the message of a login only plain words are shown.",
+    find: "if (end < 0) return",
+    replace: "if (end !== 0) return",
+    tests: ["test/layers/setups.test.ts", "test/layers/secrets.test.ts", "test/layers/GoogleDatastore.token.test.ts"]
+  },
+  {
+    name: "older-emulator-accepted",
+    file: "src/layers/internal/emulatorClient.ts",
+    what: "The older emulator, which drops properties that a patch keeps, is refused.",
+    find: "state.isLegacy = !hasReadTime(method, response)",
+    replace: "state.isLegacy = false",
+    tests: ["test/layers/setups.test.ts"]
+  },
+  {
+    name: "emulator-through-a-proxy",
+    file: "src/layers/internal/googleClient.ts",
+    what: "An emulator is not asked through the proxy of the environment.",
+    find: `"grpc.enable_http_proxy": 0`,
+    replace: `"grpc.enable_http_proxy": 1`,
+    tests: ["test/layers/proxies.test.ts"]
   }
 ]
 
@@ -267,14 +339,6 @@ const reads: ReadonlyArray<Mutant> = [
     find: "if (partition === own) return toKey(path)",
     replace: "if (partition.projectId === own.projectId) return toKey(path)",
     tests: ["test/layers/GoogleDatastore.codec.test.ts"]
-  },
-  {
-    name: "google-newest-read-time",
-    file: "src/layers/internal/googleReads.ts",
-    what: "The read time of a query is the oldest of its batches.",
-    find: "batch.readTime < readTime",
-    replace: "batch.readTime > readTime",
-    tests: ["test/layers/GoogleDatastore.test.ts"]
   },
   {
     name: "google-limit-not-lowered",
@@ -331,6 +395,14 @@ const reads: ReadonlyArray<Mutant> = [
     find: "if (unindexed && !Array.isArray(value)) to.writer.varint(19, 1)",
     replace: "if (unindexed && typeof value === \"string\") to.writer.varint(19, 1)",
     tests: ["test/layers/GoogleDatastore.codec.test.ts"]
+  },
+  {
+    name: "google-half-a-query",
+    file: "src/layers/internal/googleReads.ts",
+    what: "A query whose answer does not say whether it is complete fails.",
+    find: "batch.finished === undefined",
+    replace: "batch.finished === null",
+    tests: ["test/layers/GoogleDatastore.test.ts", "test/layers/GoogleDatastore.malformed.test.ts"]
   }
 ]
 

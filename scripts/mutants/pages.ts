@@ -41,8 +41,9 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     name: "gone-stays-gone",
     file: "src/internal/livePages.ts",
     what: "An id that was added again after it was seen to be gone is not gone (E4).",
-    find: "for (const id of present) if (all.has(id)) left.add(id)",
-    replace: "",
+    find: `if (stored.has(id)) gone[index] = 0
+    else if`,
+    replace: "if",
     tests: ["test/DsSet.pages.test.ts"]
   },
   {
@@ -81,8 +82,8 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     name: "pages-not-asked",
     file: "src/internal/listing.ts",
     what: "An id whose tombstone is in a page is hidden (P3).",
-    find: "...loaded.slice(0, asks.length).flatMap(({ pops }) => pops), ",
-    replace: "",
+    find: "(loaded) => [...loaded.flatMap(({ pops }) => pops), ...tombstones.pops]",
+    replace: "() => tombstones.pops",
     tests: ["test/DsSet.pages.test.ts"]
   },
   {
@@ -137,15 +138,15 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     name: "moved-pops-forgotten",
     file: "src/internal/nextHead.ts",
     what: "What leaves the head goes to a page, all of it (P3).",
-    find: "pops: pops.slice(from) },",
-    replace: "pops: [] },",
-    tests: ["test/DsSet.pages.test.ts"]
+    find: "paginate(pops.slice(0, from), ",
+    replace: "paginate(pops.slice(1, from), ",
+    tests: ["test/DsSet.pages.test.ts", "test/internal/nextHead.test.ts"]
   },
   {
     name: "head-without-end",
     file: "src/internal/nextHead.ts",
     what: "A head above its limit moves its pops to a page.",
-    find: "Tombstones.encodedSize(pops) <= Math.max(maxHeadBytes - directory.bytes.length, keptBytes)",
+    find: "Tombstones.encodedSize(pops) <= Math.max(maxHeadBytes - directory.bytes.length, leastBytes)",
     replace: "pops.length > 0",
     tests: ["test/DsSet.pages.test.ts"]
   },
@@ -166,38 +167,6 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     tests: ["test/DsSet.pages.test.ts"]
   },
   {
-    name: "merged-pages-stay",
-    file: "src/internal/nextHead.ts",
-    what: "Pages that were merged are deleted in the same commit.",
-    find: "...merged.map(({ number }) => number)]",
-    replace: "]",
-    tests: ["test/DsSet.pages.test.ts"]
-  },
-  {
-    name: "merged-pops-forgotten",
-    file: "src/internal/nextHead.ts",
-    what: "A merged page holds all that its parts held (P3).",
-    find: "...merged.flatMap((one) => one.pops), ",
-    replace: "",
-    tests: ["test/DsSet.pages.test.ts"]
-  },
-  {
-    name: "foreign-pages-never-merged",
-    file: "src/internal/listing.ts",
-    what: "Pages that other processes wrote are merged too, or the head grows when several take turns.",
-    find: "tombstones.pages.slice(-maxMergedPages)",
-    replace: "tombstones.pages.slice(0, 0)",
-    tests: ["test/DsSet.pages.test.ts"]
-  },
-  {
-    name: "never-merged",
-    file: "src/internal/nextHead.ts",
-    what: "Small pages are merged once the head is half full of what it knows of them.",
-    find: "isCrowded(directory, maxHeadBytes) ?",
-    replace: "pops.length < 0 ?",
-    tests: ["test/DsSet.pages.test.ts"]
-  },
-  {
     name: "token-of-the-youngest-page-missed",
     file: "src/internal/outcome.ts",
     what: "A lost commit is looked for in the very page that it would have written (P5).",
@@ -209,8 +178,8 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     name: "fence-forgets-pages",
     file: "src/internal/outcome.ts",
     what: "A fence keeps what the head knows of pages.",
-    find: "...tombstones, pops: [",
-    replace: "bytes: new Uint8Array(0), pages: [], next: 1, pops: [",
+    find: "{ ...tombstones, pops, tokens }",
+    replace: "{ ...tombstones, bytes: new Uint8Array(0), pages: [], next: 1, pops, tokens }",
     tests: ["test/DsSet.pages.test.ts"]
   },
   {
@@ -225,7 +194,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     name: "batch-bytes-ignored",
     file: "src/internal/listing.ts",
     what: "The events of a batch have no more bytes than it may take.",
-    find: "&& bytes + item.value.length <= options.room.bytes",
+    find: "&& bytes + cost <= room.bytes",
     replace: "",
     tests: ["test/Eventbox.batchSize.test.ts"]
   },
@@ -254,30 +223,6 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     tests: ["test/Eventbox.batchSize.test.ts"]
   },
   {
-    name: "contention-teaches-nothing",
-    file: "src/Eventbox.ts",
-    what: "An adaptive batch is halved by contention.",
-    find: "learn(size, \"Contended\")",
-    replace: "Effect.void",
-    tests: ["test/Eventbox.batchSize.test.ts"]
-  },
-  {
-    name: "slow-batch-teaches-nothing",
-    file: "src/internal/batchSize.ts",
-    what: "An adaptive batch is halved by one that was slow.",
-    find: "|| course.millis > bounds.slowMillis",
-    replace: "",
-    tests: ["test/Eventbox.batchSize.test.ts"]
-  },
-  {
-    name: "below-the-least-size",
-    file: "src/internal/batchSize.ts",
-    what: "An adaptive batch is not smaller than `minEvents`.",
-    find: "Math.max(bounds.minEvents, Math.floor(size / 2))",
-    replace: "Math.floor(size / 2)",
-    tests: ["test/Eventbox.batchSize.test.ts"]
-  },
-  {
     name: "skip-waits",
     file: "src/internal/keyedLock.ts",
     what: "Who skips a busy recipient returns at once.",
@@ -286,27 +231,27 @@ export const pageMutants: ReadonlyArray<Mutant> = [
     tests: ["test/Eventbox.batchSize.test.ts"]
   },
   {
-    name: "small-blobs-overlap",
-    file: "src/internal/slab.ts",
-    what: "Memory that was handed out is never handed out again.",
-    find: "slab.subarray(used, used += size)",
-    replace: "slab.subarray(used, used + size)",
-    tests: ["test/internal/slab.test.ts"]
+    name: "kept-pops-forgotten",
+    file: "src/internal/nextHead.ts",
+    what: "The newest pops stay in a head whose others move to a page (P3).",
+    find: "pops: pops.slice(from), tokens, owner }",
+    replace: "pops: [], tokens, owner }",
+    tests: ["test/DsSet.pages.test.ts", "test/internal/nextHead.test.ts"]
   },
   {
-    name: "slab-gone-for-good",
-    file: "src/internal/slab.ts",
-    what: "A slab that was transferred to a worker is followed by another.",
-    find: "used + size <= slab.length",
-    replace: "used + size <= slabBytes",
-    tests: ["test/internal/slab.test.ts"]
+    name: "long-directory-takes-all",
+    file: "src/internal/nextHead.ts",
+    what: "A long directory leaves pops room in the head, or pages get ever smaller.",
+    find: "Math.max(maxHeadBytes - directory.bytes.length, leastBytes)",
+    replace: "maxHeadBytes - directory.bytes.length",
+    tests: ["test/internal/nextHead.test.ts"]
   },
   {
-    name: "text-cut-off",
-    file: "src/internal/slab.ts",
-    what: "A text has room for three bytes per unit of UTF-16.",
-    find: "text.length * 3",
-    replace: "text.length * 2",
-    tests: ["test/internal/slab.test.ts"]
+    name: "always-the-same-doubtful-pages",
+    file: "src/internal/livePages.ts",
+    what: "Each listing looks into doubtful pages after those that the last one looked into.",
+    find: "memory.lookedUpTo = looked[looked.length - 1]!.number",
+    replace: "memory.lookedUpTo = 0",
+    tests: ["test/DsSet.pages.test.ts"]
   }
 ]

@@ -8,8 +8,8 @@ const popping: ReadonlyArray<Mutant> = [
     name: "tombstone-skipped",
     file: "src/DsSet.ts",
     what: "Each popped id gets a tombstone (P3).",
-    find: "makePop(token, atMillis, op.popped)",
-    replace: "makePop(token, atMillis, Array.from(op.popped).slice(1))",
+    find: "popTime(now, newestAtMillis, delayMillis), op.popped)",
+    replace: "popTime(now, newestAtMillis, delayMillis), Array.from(op.popped).slice(1))",
     tests: ["test/DsSet.test.ts"]
   },
   {
@@ -54,35 +54,11 @@ const popping: ReadonlyArray<Mutant> = [
   },
   {
     name: "additions-not-split",
-    file: "src/DsSet.ts",
+    file: "src/internal/parts.ts",
     what: "Additions are split by bytes, so that no commit is above the limit of the backend.",
-    find: "part.bytes + bytes > maxBytes",
-    replace: "part.bytes > maxBytes",
-    tests: ["test/DsSet.test.ts"]
-  },
-  {
-    name: "deletions-not-awaited",
-    file: "src/internal/setMemory.ts",
-    what: "Items that are being deleted are bounded in number: a listing reads them once more.",
-    find: "memory.deleting.size <= most.items && ",
-    replace: "",
-    tests: ["test/DsSet.deleting.test.ts"]
-  },
-  {
-    name: "bytes-being-deleted-unbounded",
-    file: "src/internal/setMemory.ts",
-    what: "Items that are being deleted are bounded in bytes: they are held until they are gone.",
-    find: " && memory.deletingBytes <= most.bytes",
-    replace: "",
-    tests: ["test/DsSet.deleting.test.ts"]
-  },
-  {
-    name: "waiting-for-deletions-for-ever",
-    file: "src/internal/setMemory.ts",
-    what: "A listing that waits for deletions goes on when they have ended.",
-    find: "for (const look of memory.waiting) look()",
-    replace: "",
-    tests: ["test/DsSet.deleting.test.ts"]
+    find: "bytes + size > maxBytes",
+    replace: "bytes > maxBytes",
+    tests: ["test/DsSet.test.ts", "test/DsSet.bytes.test.ts"]
   },
   {
     name: "one-id-added-twice",
@@ -101,14 +77,6 @@ const popping: ReadonlyArray<Mutant> = [
     tests: ["test/DsSet.adding.test.ts"]
   },
   {
-    name: "items-deleted-before-the-commit",
-    file: "src/DsSet.ts",
-    what: "Popped items are deleted after the commit, and not at all when it fails (P1).",
-    find: "transaction.afterCommit.push(deletePopped(datastore, op))",
-    replace: "yield* deletePopped(datastore, op)",
-    tests: ["test/DsSet.test.ts"]
-  },
-  {
     name: "removed-twice",
     file: "src/DsSet.ts",
     what: "An id that is given twice to remove is removed once: a commit has one mutation per key.",
@@ -117,28 +85,110 @@ const popping: ReadonlyArray<Mutant> = [
     tests: ["test/DsSet.test.ts"]
   },
   {
-    name: "deletion-not-remembered",
-    file: "src/internal/setMemory.ts",
-    what: "Ids that are being deleted are remembered, so that the next listing asks for more and needs one query.",
-    find: "for (const id of ids) memory.deleting.add(id)",
-    replace: "",
-    tests: ["test/DsSet.listing.test.ts"]
-  },
-  {
-    name: "deletion-remembered-for-ever",
-    file: "src/internal/setMemory.ts",
-    what: "Ids are no longer ignored once their deletion is over, also when it failed.",
-    find: "for (const id of ids) memory.deleting.delete(id)",
-    replace: "",
-    tests: ["test/DsSet.listing.test.ts"]
-  },
-  {
-    name: "position-not-taken-back",
+    name: "popped-items-stay",
     file: "src/DsSet.ts",
-    what: "A listing all of whose items were popped is not continued: else their tombstones are never erased.",
-    find: "if (popped.size === listing.items.length) listing.rewind()",
+    what: "Popped items are deleted by the very commit that pops them.",
+    find: `transaction.writes.set(name, { _tag: "Delete", key: snapshot.key })`,
     replace: "",
-    tests: ["test/DsSet.listing.test.ts"]
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "popped-items-not-expected",
+    file: "src/DsSet.ts",
+    what: "A pop expects each item as it was listed: what was added again since is another event (P2).",
+    find: "if (!listing.isPatient) Transaction.recordRead(transaction, snapshot)",
+    replace: "",
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "patient-pop-expects-items",
+    file: "src/DsSet.ts",
+    what:
+      "A patient pop expects no versions of items, or an id that is added again and again keeps others from being popped.",
+    find: "if (!listing.isPatient) Transaction.recordRead",
+    replace: "Transaction.recordRead",
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "emitted-id-popped",
+    file: "src/DsSet.ts",
+    what: "A transaction that pops an id which it has added dies: the addition would be swallowed.",
+    find: "if (transaction.writes.has(name)) return id",
+    replace: "",
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "popped-id-emitted",
+    file: "src/DsSet.ts",
+    what: "A transaction that adds an id which it has popped dies: the addition would be swallowed.",
+    find: "return popped === undefined ? put(",
+    replace: "return items.length >= 0 ? put(",
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "never-patient",
+    file: "src/DsSet.ts",
+    what: "After a race that was lost to items alone the next listing reads the head first.",
+    find: "const { isPatient } = memory",
+    replace: "const isPatient = false",
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "patient-for-ever",
+    file: "src/DsSet.ts",
+    what: "A set is no longer patient once a pop of it has landed.",
+    find: "Effect.sync(() => setPatience(datastore, [op], false))",
+    replace: "Effect.void",
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "deleted-bytes-not-counted",
+    file: "src/DsSet.ts",
+    what: "What a pop deletes counts against the limit of a commit.",
+    find: "transaction.deletedBytes += poppedBytes",
+    replace: "",
+    tests: ["test/DsSet.bytes.test.ts"]
+  },
+  {
+    name: "listing-above-a-commit",
+    file: "src/DsSet.ts",
+    what: "A listing holds no more than one commit can pop.",
+    find: "bytes: Math.min(maxBytes, most)",
+    replace: "bytes: maxBytes",
+    tests: ["test/DsSet.bytes.test.ts"]
+  },
+  {
+    name: "item-counts-its-size-alone",
+    file: "src/internal/listing.ts",
+    what: "An item counts as what it takes in the commit that pops it: its key and its tombstone too.",
+    find: "storedBytes(parentBytes, item) + parentBytes + 2 * utf8Bytes(item.id)",
+    replace: "storedBytes(parentBytes, item)",
+    tests: ["test/DsSet.bytes.test.ts"]
+  },
+  {
+    name: "delay-of-any-length",
+    file: "src/DsSet.ts",
+    what: "A TombstonesDelay out of its limits is refused.",
+    find: "if (millis >= minDelayMillis && millis <= maxDelayMillis)",
+    replace: "if (millis >= 0)",
+    tests: ["test/DsSet.clocks.test.ts"]
+  },
+  {
+    name: "pop-older-than-its-items",
+    file: "src/internal/tombstones.ts",
+    what:
+      "A tombstone is as new as the newest addition that it pops, also when the clock of whoever added is ahead (P3).",
+    find: "Math.min(Math.max(nowMillis, newestAtMillis), nowMillis + delayMillis)",
+    replace: "nowMillis",
+    tests: ["test/DsSet.clocks.test.ts"]
+  },
+  {
+    name: "pop-in-the-far-future",
+    file: "src/internal/tombstones.ts",
+    what: "A clock that is years ahead keeps no tombstone for years.",
+    find: "Math.min(Math.max(nowMillis, newestAtMillis), nowMillis + delayMillis)",
+    replace: "Math.max(nowMillis, newestAtMillis)",
+    tests: ["test/DsSet.clocks.test.ts"]
   }
 ]
 
@@ -155,8 +205,8 @@ const erasing: ReadonlyArray<Mutant> = [
     name: "tombstone-erased-at-half-time",
     file: "src/DsSet.ts",
     what: "A tombstone lives as long as TombstonesDelay says (P3).",
-    find: "(yield* Clock.currentTimeMillis) - delayMillis",
-    replace: "(yield* Clock.currentTimeMillis) - delayMillis / 2",
+    find: "expiredBefore: now - delayMillis",
+    replace: "expiredBefore: now - delayMillis / 2",
     tests: ["test/DsSet.test.ts"]
   },
   {
@@ -219,16 +269,16 @@ const erasing: ReadonlyArray<Mutant> = [
     name: "truncated-page-covers-all",
     file: "src/internal/listing.ts",
     what: "A page that was cut off covers the range up to its last key only (E4).",
-    find: "const upTo = page.reachedEnd ? undefined : ",
-    replace: "const upTo = page.result.results.length > 0 ? undefined : ",
+    find: "const upTo = reachedEnd ? range.upTo : ",
+    replace: "const upTo = reachedEnd || result.results.length > 0 ? range.upTo : ",
     tests: ["test/DsSet.test.ts"]
   },
   {
     name: "covered-from-the-beginning",
     file: "src/internal/listing.ts",
     what: "A page covers the range after the key that it began behind, and nothing before it (E4).",
-    find: "after: page.after, upTo",
-    replace: "after: undefined, upTo",
+    find: "covered.push({ after, upTo })",
+    replace: "covered.push({ after: undefined, upTo })",
     tests: ["test/DsSet.listing.test.ts"]
   },
   {
@@ -256,14 +306,6 @@ const erasing: ReadonlyArray<Mutant> = [
     tests: ["test/internal/tombstones.test.ts"]
   },
   {
-    name: "deleting-counts-as-gone",
-    file: "src/internal/listing.ts",
-    what: "An item whose deletion is under way counts as present, so its tombstone stays (E4).",
-    find: "view.present.push(item.id)",
-    replace: "if (!options.memory.deleting.has(item.id)) view.present.push(item.id)",
-    tests: ["test/DsSet.test.ts"]
-  },
-  {
     name: "garbage-counts-as-gone",
     file: "src/internal/listing.ts",
     what: "A hidden item counts as present, so its tombstone stays (E4).",
@@ -274,22 +316,6 @@ const erasing: ReadonlyArray<Mutant> = [
 ]
 
 const listing: ReadonlyArray<Mutant> = [
-  {
-    name: "older-items-accepted",
-    file: "src/internal/listing.ts",
-    what: "Items that were read before the head's last change are read again: their tombstones may be erased already.",
-    find: "page.result.readTime >= head.updateTime",
-    replace: "page.result.readTime >= page.result.readTime",
-    tests: ["test/DsSet.listing.test.ts"]
-  },
-  {
-    name: "items-read-again-from-the-beginning",
-    file: "src/internal/listing.ts",
-    what: "Items that were too old are read again from where the page began.",
-    find: "readPage(datastore, parent, page.after, ",
-    replace: "readPage(datastore, parent, undefined, ",
-    tests: ["test/DsSet.listing.test.ts"]
-  },
   {
     name: "id-behind-the-range",
     file: "src/internal/stored.ts",
@@ -311,7 +337,7 @@ const listing: ReadonlyArray<Mutant> = [
     name: "item-time-ignored",
     file: "src/internal/listing.ts",
     what: "A tombstone hides only what was added within the delay: an id that is used again later is a new item.",
-    find: "tombstone !== undefined && item.atMillis <= tombstone + options.delayMillis",
+    find: "tombstone !== undefined && item.atMillis <= tombstone + delayMillis",
     replace: "tombstone !== undefined",
     tests: ["test/DsSet.test.ts"]
   },
@@ -319,7 +345,7 @@ const listing: ReadonlyArray<Mutant> = [
     name: "late-retry-shown",
     file: "src/internal/listing.ts",
     what: "An addition that was first tried within the delay after the pop is hidden, however late it lands (P3).",
-    find: "item.atMillis <= tombstone + options.delayMillis",
+    find: "item.atMillis <= tombstone + delayMillis",
     replace: "item.atMillis <= tombstone",
     tests: ["test/DsSet.test.ts"]
   },
@@ -330,30 +356,6 @@ const listing: ReadonlyArray<Mutant> = [
     find: "item.atMillis <= tombstone",
     replace: "item.atMillis < tombstone",
     tests: ["test/DsSet.test.ts"]
-  },
-  {
-    name: "deleting-not-ignored",
-    file: "src/internal/listing.ts",
-    what: "Items that this process is deleting are no garbage: they would be deleted twice.",
-    find: "options.deleting.has(item.id) || options.memory.deleting.has(item.id)",
-    replace: "item.id === undefined",
-    tests: ["test/DsSet.listing.test.ts"]
-  },
-  {
-    name: "deletion-that-ends-meanwhile",
-    file: "src/internal/listing.ts",
-    what: "Items are ignored also when their deletion ends while the listing is under way.",
-    find: "options.deleting.has(item.id) || options.memory.deleting.has(item.id)",
-    replace: "options.memory.deleting.has(item.id)",
-    tests: ["test/DsSet.listing.test.ts"]
-  },
-  {
-    name: "no-room-for-deleting",
-    file: "src/DsSet.ts",
-    what: "A listing asks for as many more items as are being deleted, so one query is enough.",
-    find: "options.room) + deleting.size",
-    replace: "options.room)",
-    tests: ["test/DsSet.listing.test.ts"]
   },
   {
     name: "full-page-is-the-end",
@@ -381,9 +383,9 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "middle-is-not-truncated",
-    file: "src/internal/listing.ts",
+    file: "src/DsSet.ts",
     what: "A listing that began in the middle and got to the end is truncated too.",
-    find: "truncated: !reachedEnd || !fromBeginning",
+    find: "truncated: !reachedEnd || before.after !== undefined",
     replace: "truncated: !reachedEnd",
     tests: ["test/DsSet.listing.test.ts"]
   },
@@ -391,33 +393,109 @@ const listing: ReadonlyArray<Mutant> = [
     name: "no-wrap-around",
     file: "src/internal/listing.ts",
     what: "A listing that finds nothing behind the last one begins again.",
-    find: "wraps && !fromBeginning && view.items.length === 0",
-    replace: "!wraps && !fromBeginning && view.items.length === 0",
+    find: "wraps && !hasWrapped",
+    replace: "!wraps && !hasWrapped",
     tests: ["test/DsSet.listing.test.ts"]
   },
   {
     name: "truncated-not-continued",
-    file: "src/internal/listing.ts",
+    file: "src/internal/sweep.ts",
     what: "A truncated listing is continued by the next one, so that no id starves behind others.",
-    find: "cursor.after = last\n",
-    replace: "cursor.after = undefined\n",
+    find: "leap: undefined, after: last",
+    replace: "leap: undefined, after: undefined",
     tests: ["test/DsSet.listing.test.ts"]
   },
   {
     name: "rewind-always",
-    file: "src/internal/listing.ts",
+    file: "src/DsSet.ts",
     what: "A listing takes the position back only if no other listing has moved it meanwhile.",
-    find: "if (cursor.after === last) cursor.after = start",
-    replace: "cursor.after = start",
-    tests: ["test/DsSet.listing.test.ts"]
+    find: "if (from === to || recall(datastore, parent).sweep !== from) return",
+    replace: "if (from === to) return",
+    tests: ["test/DsSet.listing.test.ts", "test/DsSet.order.test.ts"]
   },
   {
     name: "listing-without-end",
     file: "src/internal/listing.ts",
     what: "A listing ends before the items of recipients whose keys lie below its own.",
-    find: "to: { key: itemsEnd(parent), inclusive: false },",
-    replace: "",
+    find: "{ key: itemsEnd(parent), inclusive: false }",
+    replace: "undefined",
     tests: ["test/DsSet.listing.test.ts"]
+  }
+]
+
+const sweeps: ReadonlyArray<Mutant> = [
+  {
+    name: "lost-race-keeps-the-position",
+    file: "src/DsSet.ts",
+    what: "A listing can be taken back: what was not popped is listed again.",
+    find: "rewind: () => move(next, sweep)",
+    replace: "rewind: () => {}",
+    tests: ["test/DsSet.order.test.ts"]
+  },
+  {
+    name: "range-moves-the-sweep",
+    file: "src/DsSet.ts",
+    what: "The listing of a range leaves the position where it is.",
+    find: "if (options.range !== undefined) return {",
+    replace: "if (options.range === null) return {",
+    tests: ["test/DsSet.order.test.ts"]
+  },
+  {
+    name: "whole-listing-remembered",
+    file: "src/DsSet.ts",
+    what: "A sweep of one listing leaves nothing to remember.",
+    find: "after.after === undefined && after.listings === 1 ? undefined : after",
+    replace: "after",
+    tests: ["test/DsSet.memory.test.ts"]
+  },
+  {
+    name: "sweep-without-end",
+    file: "src/internal/sweep.ts",
+    what: "A sweep leaps over what has arrived since it began, or it never ends.",
+    find: "if (arrivals < minArrivals ||",
+    replace: "if (arrivals < Number.POSITIVE_INFINITY ||",
+    tests: ["test/internal/sweep.test.ts", "test/DsSet.order.test.ts"]
+  },
+  {
+    name: "old-items-leapt-over",
+    file: "src/internal/sweep.ts",
+    what: "A listing with anything older than the sweep is no listing of arrivals.",
+    find: "if (known !== undefined && version <= known) isArrivals = false",
+    replace: "",
+    tests: ["test/internal/sweep.test.ts", "test/DsSet.order.test.ts"]
+  },
+  {
+    name: "leaps-grow-for-ever",
+    file: "src/internal/sweep.ts",
+    what: "After something older the next leap is a short one again.",
+    find: "arrivals, leap: undefined, after",
+    replace: "arrivals, after",
+    tests: ["test/internal/sweep.test.ts", "test/DsSet.order.test.ts"]
+  },
+  {
+    name: "never-popped-never-swept",
+    file: "src/internal/sweep.ts",
+    what: "A sweep of a set that was never popped ends as well.",
+    find: "sweep.listings >= maxUnknown ? sweep.seen : undefined",
+    replace: "undefined",
+    tests: ["test/internal/sweep.test.ts", "test/DsSet.order.test.ts"]
+  },
+  {
+    name: "empty-memory-kept",
+    file: "src/internal/setMemory.ts",
+    what: "A set about which there is nothing to say has no entry.",
+    find: `if (isEmpty(memory)) return
+`,
+    replace: "",
+    tests: ["test/DsSet.memory.test.ts", "test/internal/setMemory.test.ts"]
+  },
+  {
+    name: "sets-without-bound",
+    file: "src/internal/setMemory.ts",
+    what: "A layer remembers a bounded number of sets.",
+    find: "if (all.sets.size <= maxSets) return",
+    replace: "if (all.sets.size > 0) return",
+    tests: ["test/internal/setMemory.test.ts"]
   }
 ]
 
@@ -441,10 +519,10 @@ const deleting: ReadonlyArray<Mutant> = [
   {
     name: "deletes-not-split-by-bytes",
     file: "src/internal/deletions.ts",
-    what: "Deletions are split so that keys of any size fit into a commit.",
-    find: "Math.floor(datastore.backend.limits.commitBytes / maxDeleteBytes)",
-    replace: "maxDeletes",
-    tests: ["test/internal/deletions.test.ts"]
+    what: "Deletions are split by what they delete, which counts against the limit of a commit.",
+    find: "storedBytes, datastore.backend.limits.commitBytes",
+    replace: "storedBytes, Number.POSITIVE_INFINITY",
+    tests: ["test/internal/deletions.test.ts", "test/DsSet.bytes.test.ts"]
   },
   {
     name: "deletes-tried-once",
@@ -469,7 +547,7 @@ const outcomes: ReadonlyArray<Mutant> = [
     name: "fence-forgotten",
     file: "src/internal/outcome.ts",
     what: "A commit that has not landed is fenced before it counts as lost: it may still be under way.",
-    find: "Effect.result(fence(options))",
+    find: "Effect.result(fence(commit))",
     replace: "Effect.result(Effect.void as ReturnType<typeof fence>)",
     tests: ["test/DsSet.outcome.test.ts"]
   },
@@ -509,15 +587,17 @@ const outcomes: ReadonlyArray<Mutant> = [
     name: "unreadable-head-is-lost",
     file: "src/internal/outcome.ts",
     what: "A head that cannot be read says nothing about the commit.",
-    find: `if (read._tag === "Failure") return yield* again`,
-    replace: `if (read._tag === "Failure") return "Lost"`,
+    find: `if (read._tag === "Failure") {
+      return yield* again`,
+    replace: `if (read._tag === "Failure") {
+      return "Lost"`,
     tests: ["test/DsSet.outcome.test.ts"]
   },
   {
     name: "fence-contention-is-lost",
     file: "src/internal/outcome.ts",
     what: "A fence that meets contention was overtaken, perhaps by the commit itself: the head is read again.",
-    find: "return readOn && number === 1 ? yield* attempt(options, number + 1) : yield* again",
+    find: "return readOn && number === 1 ? yield* attempt(commit, number + 1) : yield* again",
     replace: `return "Lost" as Outcome`,
     tests: ["test/DsSet.outcome.test.ts"]
   },
@@ -525,7 +605,7 @@ const outcomes: ReadonlyArray<Mutant> = [
     name: "lost-race-landed",
     file: "src/internal/outcome.ts",
     what: "A commit whose token is not in the changed head has lost the race.",
-    find: `return "Lost"`,
+    find: "return yield* absent(commit)",
     replace: `return "Landed"`,
     tests: ["test/DsSet.outcome.test.ts"]
   },
@@ -541,19 +621,82 @@ const outcomes: ReadonlyArray<Mutant> = [
     name: "outcome-looked-for-too-long",
     file: "src/internal/outcome.ts",
     what: "The search ends before the token itself may be erased, or a landed commit is taken for a lost one.",
-    find: "(yield* Clock.currentTimeMillis) > giveUpAtMillis",
-    replace: "(yield* Clock.currentTimeMillis) > giveUpAtMillis * 2",
+    find: "now > commit.giveUpAtMillis",
+    replace: "now > commit.giveUpAtMillis * 2",
     tests: ["test/DsSet.outcome.test.ts"]
   },
   {
     name: "search-ends-with-the-token",
     file: "src/DsSet.ts",
     what: "The search ends after half of the delay: a read that takes long must end in time as well.",
-    find: "Duration.toMillis(Context.get(context, TombstonesDelay)) / 2",
-    replace: "Duration.toMillis(Context.get(context, TombstonesDelay))",
+    find: "now + delayMillis / 2",
+    replace: "now + delayMillis",
     tests: ["test/DsSet.outcome.test.ts"]
+  },
+  {
+    name: "delivered-twice-is-lost",
+    file: "src/internal/outcome.ts",
+    what: "After a lost race the token is looked for: something on the way may have delivered the commit twice.",
+    find: `if (isThere) return Effect.succeed({ outcome: "Landed", changed })`,
+    replace: "",
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "unseen-race-is-lost",
+    file: "src/internal/outcome.ts",
+    what: "A race that cannot be looked into leaves the same doubt as a lost response.",
+    find: "Effect.map(attempt(commit, 1), (outcome) => ({ outcome, changed: [] }))",
+    replace: `Effect.succeed<Contended>({ outcome: "Lost", changed: [] })`,
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "patient-after-every-race",
+    file: "src/internal/outcome.ts",
+    what: "Only a race that was lost to items alone makes a set patient.",
+    find: "if (changed.length === 0 && others.length < expected.length)",
+    replace: "if (others.length < expected.length)",
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "patient-without-items",
+    file: "src/internal/outcome.ts",
+    what: "A race in which no item was expected makes no set patient.",
+    find: "if (changed.length === 0 && others.length < expected.length)",
+    replace: "if (changed.length === 0)",
+    tests: ["test/DsSet.popping.test.ts"]
+  },
+  {
+    name: "erased-token-is-lost",
+    file: "src/internal/outcome.ts",
+    what: "After half of the delay a token that is not there proves nothing: it may have been erased.",
+    find: `now > giveUpAtMillis ? "Unknown" : "Lost"`,
+    replace: `now > giveUpAtMillis * 2 ? "Unknown" : "Lost"`,
+    tests: ["test/DsSet.outcome.test.ts"]
+  },
+  {
+    name: "kept-tokens-not-asked",
+    file: "src/internal/outcome.ts",
+    what: "A batch is known to have landed also when its tombstones were erased, by a worker whose clock is ahead.",
+    find: "hasToken(found.tokens, token) || ",
+    replace: "",
+    tests: ["test/DsSet.clocks.test.ts"]
+  },
+  {
+    name: "one-token-fewer",
+    file: "src/internal/tombstones.ts",
+    what: "A head keeps the tokens of its 32 newest pops.",
+    find: "const keptTokens = 32",
+    replace: "const keptTokens = 31",
+    tests: ["test/DsSet.clocks.test.ts"]
   }
 ]
 
 /** Faults of the set. */
-export const setMutants: ReadonlyArray<Mutant> = [...popping, ...erasing, ...listing, ...deleting, ...outcomes]
+export const setMutants: ReadonlyArray<Mutant> = [
+  ...popping,
+  ...erasing,
+  ...listing,
+  ...sweeps,
+  ...deleting,
+  ...outcomes
+]

@@ -1,7 +1,8 @@
 /**
  * The mutants of this library, and which tests are left out when none of those that a mutant names kills it.
  *
- * To add one: put it into the table of its area (`set.ts`, `pages.ts`, `transactions.ts`, `box.ts`, `backends.ts`).
+ * To add one: put it into the table of its area (`set.ts`, `pages.ts`, `transactions.ts`, `box.ts`, `cycles.ts`,
+ * `backends.ts`).
  *
  * - `name` says what is wrong, `what` which rule is broken, in a sentence that a person reads when it survives.
  * - `find` occurs exactly once in `file`. Take the shortest piece that does: it then lives through changes around it.
@@ -15,6 +16,7 @@
  */
 import { backendMutants } from "./backends.ts"
 import { boxMutants } from "./box.ts"
+import { cycleMutants } from "./cycles.ts"
 import type { Mutant } from "./mutant.ts"
 import { pageMutants } from "./pages.ts"
 import { setMutants } from "./set.ts"
@@ -26,6 +28,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   ...pageMutants,
   ...transactionMutants,
   ...boxMutants,
+  ...cycleMutants,
   ...backendMutants
 ]
 

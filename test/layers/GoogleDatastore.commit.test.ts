@@ -336,6 +336,8 @@ describe("GoogleDatastore: the answers to a commit", () => {
       const error = yield* Effect.flip(backend.commit({ mutations: [upsertOther], expected }))
 
       assert.include(error.message, `one of ${head}, ${there}, ${items[0]} and 199 more was changed`)
+      const keys = error.reason._tag === "EntityChanged" ? error.reason.keys : []
+      assert.deepStrictEqual(keys.map(String), [head, there, items[0]].map(String))
     }))
 
   it.effect("ALREADY_EXISTS on an expected absence is contention, without a lookup", () =>
