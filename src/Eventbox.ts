@@ -29,6 +29,7 @@ import {
   type DatastoreError,
   EventDecodeError,
   type EventRejected,
+  isUnknownOutcome,
   type MailboxOwned,
   type StoreError
 } from "./EventboxError.ts"
@@ -521,9 +522,12 @@ const retryEmit = Effect.fnUntraced(function*<A, E, R>(add: Effect.Effect<A, E, 
   const delayMillis = yield* DsSet.tombstonesDelayMillis
   const giveUpAtMillis = (yield* Clock.currentTimeMillis) + delayMillis / 2
   let failure: { readonly error: E } | undefined
+  // Once a try may have landed, no later failure can take that back.
+  let doubt: { readonly error: E } | undefined
   const attempt = Effect.tapError(add, (error) =>
     Effect.sync(() => {
       failure = { error }
+      if (isUnknownOutcome(error)) doubt = failure
     }))
   const inTime = Effect.flatMap(
     Clock.currentTimeMillis,
@@ -531,13 +535,14 @@ const retryEmit = Effect.fnUntraced(function*<A, E, R>(add: Effect.Effect<A, E, 
   )
   const isWorthIt = (error: E) =>
     Effect.map(Clock.currentTimeMillis, (now) => now <= giveUpAtMillis && isTransient(error))
-  return yield* retryOnceFailed(inTime, () => ({
+  const retried = retryOnceFailed(inTime, () => ({
     while: isWorthIt,
     schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
       Schedule.jittered,
       Schedule.upTo({ duration: Math.min(30_000, delayMillis / 5) })
     )
   }))
+  return yield* Effect.mapError(retried, (error) => doubt?.error ?? error)
 })
 
 /** What one cycle did, and what came of its events. */

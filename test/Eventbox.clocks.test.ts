@@ -104,7 +104,10 @@ describe("clocks that are off", () => {
       const { backend } = yield* InMemory.makeStore
       const ahead = yield* processOf(backend)
       const busy = Effect.forEach(Array.from({ length: 30 }), (_, n) => ahead(Effect.andThen(emit([`b${n}`]), work)))
-      const worker = yield* processOf(losing(backend, isBatch, off(600)(busy)))
+      const context = yield* Effect.context<never>()
+      // Another process, not a batch inside this one.
+      const elsewhere = Effect.promise(() => Effect.runPromiseWith(context)(off(600)(busy)))
+      const worker = yield* processOf(losing(backend, isBatch, elsewhere))
 
       yield* worker(emit(["a"]))
       const { consumed } = yield* withJournal()(worker(Eventbox.processBatch(Journal, journal)))

@@ -340,7 +340,7 @@ const cycles: ReadonlyArray<Mutant> = [
     name: "unknown-outcome-retried",
     file: "src/internal/isolation.ts",
     what: "A batch of unknown outcome is not run again: if it landed, its post-process effects would be lost unseen.",
-    find: "(error instanceof ContentionError || error instanceof DatastoreError) && error.isRetryable",
+    find: "(isContentionError(error) || isDatastoreError(error)) && error.isRetryable",
     replace: "isTransient(error)",
     tests: ["test/Eventbox.process.test.ts"]
   },
@@ -348,8 +348,8 @@ const cycles: ReadonlyArray<Mutant> = [
     name: "contention-not-retried",
     file: "src/internal/isolation.ts",
     what: "A batch that met contention is run again.",
-    find: "(error instanceof ContentionError || error instanceof DatastoreError) && error.isRetryable",
-    replace: "error instanceof DatastoreError && error.isRetryable",
+    find: "(isContentionError(error) || isDatastoreError(error)) && error.isRetryable",
+    replace: "isDatastoreError(error) && error.isRetryable",
     tests: ["test/Eventbox.process.test.ts"]
   },
   {

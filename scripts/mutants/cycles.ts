@@ -59,7 +59,7 @@ const isolation: ReadonlyArray<Mutant> = [
     name: "setup-failure-isolated",
     file: "src/internal/isolation.ts",
     what: "What is wrong with the set-up is not the failure of an event.",
-    find: `error instanceof DatastoreError && ofSetUp.has(error.reason._tag) ||
+    find: `isDatastoreError(error) && ofSetUp.has(error.reason._tag) ||
 `,
     replace: "",
     tests: ["test/Eventbox.isolation.test.ts"]

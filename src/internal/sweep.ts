@@ -2,11 +2,11 @@
  * Where limited listings of a set stand: each goes on where the last one ended, in key order, until the sweep is over
  * and the next one begins at the beginning.
  *
- * A sweep must end although as many items arrive as are consumed, also if they all arrive just ahead of it, as ids that
- * grow with time do. What has arrived since the sweep began is told by versions, which grow over the database: when
- * three full listings hold nothing else, the sweep leaps over the ids that begin as the last one does, a longer way each
- * time until it meets something older. What was leapt over is left for the next sweep, which meets the arrivals at
- * another place. So no clock has a say in who is offered.
+ * A sweep must end although as many items arrive as are consumed, also if they all arrive just ahead of it, as ids
+ * that grow with time do. What has arrived since the sweep began is told by versions, which grow over the database:
+ * when three full listings hold nothing else, the sweep leaps over the ids that begin as the last one does, a longer
+ * way each time until it meets something older. What was leapt over is left for the next sweep, which meets the
+ * arrivals at another place. So no clock has a say in who is offered.
  */
 import type { Version } from "../Backend.ts"
 import { utf8Bytes } from "../Key.ts"

@@ -331,7 +331,7 @@ describe("GoogleDatastore: queries", () => {
     ["that is unfinished and has no cursor", batch([entityResult(wireKey("K", "a"), "x", 1)], "NOT_FINISHED")],
     ["that is unfinished and does not advance", batch([], "NOT_FINISHED", "same")],
     ["that does not say whether it is complete", { response: { batch: { entityResults: [] } } }],
-    ["that says it in a word of its own", { bytes: Buffer.from([0x0a, 0x02, 0x28, 0x63]) }],
+    ["that says it in a word of its own", { bytes: Buffer.from([0x0a, 0x04, 0x28, 0x63, 0x42, 0x00]) }],
     ["that is cut short", { bytes: Buffer.from([0x0a, 0x05, 0x28, 0x03]) }],
     ["that is missing", { response: {} }]
   ]

@@ -453,15 +453,6 @@ const emulators: ReadonlyArray<Row> = [
     says: "Internal",
     phrases: ["most likely the emulator is out of memory", "heapMegabytes"],
     setups: { "a lookup": read({ code: 2, details: "Application error processing RPC" }) }
-  },
-  {
-    name: "a token cannot be had later on",
-    says: "Internal",
-    phrases: ["no token could be had"],
-    setups: each(
-      { "a token": token, "JSON": json, "PEM": pem },
-      (text) => read({ code: 2, details: `Getting metadata from plugin failed with error: Unexpected "${text}"` })
-    )
   }
 ]
 

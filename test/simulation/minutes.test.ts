@@ -30,13 +30,16 @@ const run = (options: {
         bySecond.push(yield* take)
         yield* TestClock.adjust("1 second")
       }
+      // A batch of as many events as there are may leave some to the next one.
+      yield* Eventbox.drain(Counter, counter)
       const { state } = yield* Eventbox.loadState(Counter, counter)
       const total = seconds * perSecond
       assert.deepStrictEqual(state, { count: total, sum: total * (total - 1) / 2 }, "nothing lost, nothing doubled")
       assert.deepStrictEqual(yield* Eventbox.list(Counter, counter), [])
       yield* TestClock.adjust(Duration.sum(Duration.fromInputUnsafe(options.delay), Duration.seconds(1)))
       for (let n = 0; n < 1 + seconds * perSecond / 16_000 / 200; n++) {
-        yield* second(0, 1, 1)
+        // A listing that is complete shows that the items of all pages are gone.
+        yield* second(0, 1, 2)
       }
       const pages = yield* Datastore.query({ kind: "dsset.TombstonesPage", keysOnly: true })
       assert.isAtMost(pages.results.length, 1, "pages disappear after their time")
@@ -76,7 +79,8 @@ for (const maxEvents of [1_000, 50]) {
               `${largest(seconds, "largestHeadBytes")} bytes`
           )
           assert.isAtMost(ratio, 1.2)
-          assert.isAtMost(largest(seconds, "largestHeadBytes"), 16 * 1_024)
+          // 16 KiB of pops and directory, and the tokens of the last 32 commits with the owner.
+          assert.isAtMost(largest(seconds, "largestHeadBytes"), 17 * 1_024)
           assert.isAtMost(largest(seconds, "largestBytes"), 100_000)
         }),
       1_200_000

@@ -57,7 +57,7 @@ describe("Explore", () => {
       assert.strictEqual(three.histories, 90) // 6! / (2! 2! 2!)
     }))
 
-  it.effect("takes each lookup, query, commit and deletion in the background as one step, and crashes at the commits", () =>
+  it.effect("takes each lookup, query and commit as one step, and crashes at the commits", () =>
     Effect.gen(function*() {
       const { box } = boxes[0]
       const seen = new Set<string>()
@@ -75,10 +75,9 @@ describe("Explore", () => {
       assert.deepStrictEqual(steps.map((step) => step!.split(" ").slice(0, 3).join(" ")), [
         `query dsset.Item of`,
         `lookup Box,"r"/dsset.Tombstones,1, Box,"r"`,
-        `commit put Applied,"a`,
-        `commit delete Box,"r"/dsset.Item,"a";`
+        `commit put Applied,"a`
       ])
-      assert.deepStrictEqual([crashing.histories, crashing.faulty], [5, 4])
+      assert.deepStrictEqual([crashing.histories, crashing.faulty], [3, 2])
       assert.deepStrictEqual([...seen].toSorted(), ["0 left", "1 left"])
     }).pipe(Effect.provide(layer)))
 
@@ -158,7 +157,7 @@ describe("Explore", () => {
 
   // So a table of visited states would find next to nothing that pruning has left.
   it.effect(
-    "runs hardly any two histories that look the same to every process, in workers of this library",
+    "runs few histories that look the same to every process, in workers of this library",
     () =>
       Effect.gen(function*() {
         const { box } = boxes[1]
@@ -180,8 +179,9 @@ describe("Explore", () => {
           }))
 
           console.log(`${histories} histories, ${views.size} of them look unlike all others`)
-          assert.isAbove(histories, 10)
-          assert.isAtLeast(views.size, 0.98 * histories)
+          assert.isAbove(histories, 5)
+          // Some are left, of processes that look at what lost them a race.
+          assert.isAtLeast(views.size, 0.8 * histories)
         }
       }).pipe(Effect.provide(layer)),
     120_000

@@ -64,20 +64,16 @@ describe("StoreDump", () => {
       const before = yield* store.snapshot
       yield* Eventbox.processBatch(Counter, counter)
       const landed = yield* store.snapshot
-      // The events are deleted in the background.
-      yield* Eventbox.drain(Counter, counter)
 
+      const diff = StoreDump.formatDiff(before, landed)
+      const tokens = /Tokens: blob\(17\) [0-9a-f]{34}/.exec(diff)?.[0]
       assert.strictEqual(
-        StoreDump.formatDiff(before, landed),
+        diff,
         [
           `inserted Counter,"c"  {EVersion: 1, State: "1"}`,
-          ...StoreDump.formatDiff(before, landed).split("\n").filter((line) => line.startsWith("deleted")),
-          `inserted Counter,"c"/dsset.Tombstones,1  {Pops: [1970-01-01T00:00:00.000Z: a], Owner: "test/Counter"}`
+          `deleted  Counter,"c"/dsset.Item,"a"  {Value: {"n":1}, At: 1970-01-01T00:00:00.000Z}`,
+          `inserted Counter,"c"/dsset.Tombstones,1  {Pops: [1970-01-01T00:00:00.000Z: a], ${tokens}, Owner: "test/Counter"}`
         ].join("\n")
-      )
-      assert.match(
-        StoreDump.formatDiff(before, yield* store.snapshot),
-        /^deleted {2}Counter,"c"\/dsset\.Item,"a" {2}\{Value: \{"n":1\}, At: 1970-01-01T00:00:00\.000Z\}$/m
       )
       assert.strictEqual(StoreDump.formatDiff(before, before), "")
     }).pipe(provided))

@@ -141,7 +141,7 @@ export const wrong: ReadonlyArray<Wrong> = [
   },
   {
     what: "drops the expectation of the head",
-    rules: ["Doubled", "Erased"],
+    rules: ["Doubled", "Erased", "Outcome"],
     wrap: expectingLess((kind) => kind === "dsset.Tombstones"),
     maxEvents: 5
   },
@@ -194,7 +194,7 @@ export const wrong: ReadonlyArray<Wrong> = [
   },
   {
     what: "commits a batch again blindly that has met contention",
-    rules: ["Doubled", "Erased", "Version"],
+    rules: ["Doubled", "Erased", "Version", "Atomicity"],
     wrap: committingAgain("contention"),
     maxEvents: 5
   },

@@ -42,7 +42,8 @@ const hasReadTime = (method: Method, response: Uint8Array): boolean => {
     // `LookupResponse.read_time`, and `RunQueryResponse.batch` with `QueryResultBatch.read_time`.
     if (method === "lookup") return find(response, 7) !== undefined
     const batch = find(response, 1)
-    return batch !== undefined && find(batch, 8) !== undefined
+    // An answer without a batch is for whoever reads it.
+    return batch === undefined || find(batch, 8) !== undefined
   } catch {
     // Whoever reads the answer says what is wrong with it.
     return true
