@@ -521,13 +521,11 @@ const send = Effect.fnUntraced(function*<Self, S, A, E>(
 const retryEmit = Effect.fnUntraced(function*<A, E, R>(add: Effect.Effect<A, E, R>): Effect.fn.Return<A, E, R> {
   const delayMillis = yield* DsSet.tombstonesDelayMillis
   const giveUpAtMillis = (yield* Clock.currentTimeMillis) + delayMillis / 2
+  // What the caller is told: the last failure, but once a try may have landed no later one can take that back.
   let failure: { readonly error: E } | undefined
-  // Once a try may have landed, no later failure can take that back.
-  let doubt: { readonly error: E } | undefined
   const attempt = Effect.tapError(add, (error) =>
     Effect.sync(() => {
-      failure = { error }
-      if (isUnknownOutcome(error)) doubt = failure
+      if (failure === undefined || isUnknownOutcome(error) || !isUnknownOutcome(failure.error)) failure = { error }
     }))
   const inTime = Effect.flatMap(
     Clock.currentTimeMillis,
@@ -542,7 +540,7 @@ const retryEmit = Effect.fnUntraced(function*<A, E, R>(add: Effect.Effect<A, E, 
       Schedule.upTo({ duration: Math.min(30_000, delayMillis / 5) })
     )
   }))
-  return yield* Effect.mapError(retried, (error) => doubt?.error ?? error)
+  return yield* Effect.mapError(retried, () => failure!.error)
 })
 
 /** What one cycle did, and what came of its events. */

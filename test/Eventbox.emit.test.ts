@@ -5,7 +5,13 @@ import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
 import * as Entity from "../src/Entity.ts"
 import * as Eventbox from "../src/Eventbox.ts"
-import { DatastoreError, type EventDecodeError, OutcomeUnknown } from "../src/EventboxError.ts"
+import {
+  DatastoreError,
+  type EventDecodeError,
+  OutcomeUnknown,
+  PermissionDenied,
+  Unavailable
+} from "../src/EventboxError.ts"
 import * as Key from "../src/Key.ts"
 import * as Processor from "../src/Processor.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
@@ -141,6 +147,30 @@ describe("emit", () => {
 
       assert.isDefined(fiber.pollUnsafe())
       assert.deepStrictEqual(yield* pending(), [])
+    }).pipe(Effect.provide(world)))
+
+  it.effect("that may have landed is told so, whatever its retries fail with", () =>
+    Effect.gen(function*() {
+      const unknown = new DatastoreError({ operation: "commit", reason: new OutcomeUnknown({ detail: "late" }) })
+      const later = [
+        new DatastoreError({ operation: "commit", reason: new Unavailable({ detail: "nothing was sent" }) }),
+        new DatastoreError({ operation: "commit", reason: new PermissionDenied({ detail: "no role" }) })
+      ]
+      for (const second of later) {
+        const { backend } = yield* Datastore.Datastore
+        let tries = 0
+        const failing = yield* Datastore.make({
+          ...backend,
+          commit: () => Effect.suspend(() => Effect.fail(++tries === 1 ? unknown : second))
+        })
+
+        const error = yield* Effect.flip(
+          inTime(Effect.provideService(Eventbox.emit(Journal, journal, "a"), Datastore.Datastore, failing))
+        )
+
+        assert.strictEqual(error, unknown)
+        assert.isAbove(tries, 1)
+      }
     }).pipe(Effect.provide(world)))
 
   // The process stands still until the event is consumed and its tombstone erased.

@@ -54,6 +54,14 @@ const emitting: ReadonlyArray<Mutant> = [
     tests: ["test/Eventbox.emit.test.ts"]
   },
   {
+    name: "doubt-of-an-emit-forgotten",
+    file: "src/Eventbox.ts",
+    what: "An emit that may have landed is told so, whatever its retries fail with.",
+    find: "Effect.mapError(retried, () => failure!.error)",
+    replace: "retried",
+    tests: ["test/Eventbox.emit.test.ts"]
+  },
+  {
     name: "emit-not-retried",
     file: "src/Eventbox.ts",
     what: "An emit outside of a transaction is retried after a transient failure, also of unknown outcome.",
