@@ -40,7 +40,7 @@ import {
   Unavailable
 } from "./EventboxError.ts"
 import { entityChanged } from "./internal/contention.ts"
-import { awaitOutcome } from "./internal/doubt.ts"
+import { awaitOutcome, type Restore } from "./internal/doubt.ts"
 import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import { inSpan } from "./internal/span.ts"
@@ -501,6 +501,14 @@ export const sameSnapshot = (self: Snapshot, that: Snapshot): boolean =>
   Option.isNone(self.entity) ? Option.isNone(that.entity) : Option.isSome(that.entity) && self.version === that.version
 
 /**
+ * Those of some snapshots that are no longer true; `now` are snapshots of the same keys, in their order.
+ *
+ * @internal
+ */
+export const changedAmong = (before: ReadonlyArray<Snapshot>, now: ReadonlyArray<Snapshot>): ReadonlyArray<Snapshot> =>
+  before.filter((snapshot, index) => !sameSnapshot(snapshot, now[index]!))
+
+/**
  * Sends a commit after checking its size, if not measured before; what need not be atomic is split by the caller.
  *
  * @internal
@@ -626,8 +634,6 @@ const close = (
   if (memory !== undefined && Exit.isFailure(exit)) keepReads(memory, transaction)
 }
 
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
 const commit = (
   datastore: Datastore["Service"],
   transaction: Transaction.TransactionState,
@@ -695,8 +701,7 @@ const validate = (
   expected: ReadonlyArray<Snapshot>
 ): Effect.Effect<void, ContentionError | DatastoreError> =>
   Effect.flatMap(datastore.lookup(expected.map((snapshot) => snapshot.key)), (looked) => {
-    const now = looked.flatMap((part) => part.snapshots)
-    const changed = expected.filter((snapshot, index) => !sameSnapshot(snapshot, now[index]!))
+    const changed = changedAmong(expected, looked.flatMap((part) => part.snapshots))
     return changed.length === 0 ? Effect.void : Effect.fail(contention(changed))
   })
 

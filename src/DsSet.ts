@@ -28,15 +28,9 @@ import * as Effect from "effect/Effect"
 import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
 import { Datastore, put, sameSnapshot, sendBlind } from "./Datastore.ts"
 import * as Entity from "./Entity.ts"
-import {
-  ContentionError,
-  DatastoreError,
-  EntityChanged,
-  Internal,
-  InvalidArgument,
-  ResourceExhausted
-} from "./EventboxError.ts"
+import { type ContentionError, DatastoreError, Internal, InvalidArgument, ResourceExhausted } from "./EventboxError.ts"
 import { Ids } from "./Ids.ts"
+import { entityChanged } from "./internal/contention.ts"
 import { deleteBlind, deleteUnchanged } from "./internal/deletions.ts"
 import { isBytes } from "./internal/foreign.ts"
 import { collect, decodeHead, readPage, type Room, storedBytes, versionsOf } from "./internal/listing.ts"
@@ -563,7 +557,7 @@ export const beginPop = (
     }
     // E7: the first snapshot of a key counts, and it must be the listing's.
     if (!sameSnapshot(Transaction.recordRead(transaction, listing.head), listing.head)) {
-      return Effect.fail(new ContentionError({ reason: new EntityChanged({ keys: [key] }) }))
+      return Effect.fail(entityChanged([key]))
     }
     transaction.unfinished.add(unfinished)
     const popped = new Set<string>()

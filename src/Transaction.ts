@@ -229,11 +229,10 @@ export const buffer = (
   return Result.void
 }
 
-const mergePatch = (before: Mutation, next: Mutation & { readonly _tag: "Patch" }): Mutation => {
-  return before._tag === "Delete"
+const mergePatch = (before: Mutation, next: Mutation & { readonly _tag: "Patch" }): Mutation =>
+  before._tag === "Delete"
     ? { _tag: "Upsert", entity: next.entity }
     : { _tag: before._tag, entity: patched(before.entity, next.entity) }
-}
 
 const merge = (
   before: Mutation | undefined,

@@ -7,6 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { type Contended, outside } from "../Transaction.ts"
 
+/** What `Effect.uninterruptibleMask` gives: runs an effect as interruptible as the region around. */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
 /**
  * Looks for an outcome in the background of the layer, with the services of the caller, and returns it. Whoever waits
  * may be interrupted and is gone at once; the search goes on, and runs `late` when it finds that the commit landed.
@@ -17,7 +20,7 @@ export const awaitOutcome = (
   background: (search: Effect.Effect<void>) => Effect.Effect<boolean>,
   witness: Effect.Effect<Contended>,
   late: Effect.Effect<void>,
-  restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  restore: Restore
 ): Effect.Effect<Contended> =>
   Effect.contextWith((context: Context.Context<never>) => {
     const found = Deferred.makeUnsafe<Contended>()

@@ -24,3 +24,9 @@ export const messageOf = (cause: unknown): string =>
   typeof cause === "object" && cause !== null && "message" in cause && typeof cause.message === "string"
     ? cause.message
     : String(cause)
+
+/** The name in the `code` of an error, as Node's have one: `ENOENT`. */
+export const codeOf = (cause: unknown): string | undefined =>
+  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
+    ? cause.code
+    : undefined

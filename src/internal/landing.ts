@@ -17,6 +17,7 @@ import type { Datastore } from "../Datastore.ts"
 import type { StoreError } from "../EventboxError.ts"
 import * as Metrics from "../EventboxMetrics.ts"
 import type { PostProcess, Recipient } from "../Processor.ts"
+import type { Restore } from "./doubt.ts"
 
 /** How post-process effects are run. */
 export interface PostProcessOptions<E> {
@@ -90,8 +91,6 @@ export const handingOver = <A, X, E, R>(
         : Effect.asVoid(new Run(recipient, undefined, effects).runAll(Effect.interruptible))
     })
   })
-
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 const nothing: PostProcessed<never> = { succeeded: 0, failures: [] }
 

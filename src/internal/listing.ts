@@ -99,7 +99,7 @@ export const collect = Effect.fnUntraced(function*(
   let hasWrapped = false
   while (true) {
     const stored = page.result.results.map(readItem)
-    view.take(page, stored, yield* popsFor(options, stored))
+    view.take(page, stored, yield* popsFor(options, stored.map(({ id }) => id)))
     if (view.isFull()) break
     const room = view.room()
     if (!page.reachedEnd) {
@@ -137,13 +137,13 @@ export const versionsOf = (
 ): ReadonlyArray<{ readonly id: string; readonly version: Version }> =>
   items.map(({ id }) => ({ id, version: snapshots.get(id)!.version }))
 
-/** The pops that may hide some of these items: those of the head, and of the pages that may know them. */
+/** The pops that may hide some of these ids: those of the head, and of the pages that may know them. */
 const popsFor = (
-  { datastore, parent, tombstones }: Where & { readonly tombstones: Head },
-  stored: ReadonlyArray<StoredItem>
+  { datastore, parent, tombstones }: Pick<Where, "datastore" | "parent"> & { readonly tombstones: Head },
+  ids: ReadonlyArray<string>
 ): Effect.Effect<ReadonlyArray<Pop>, DatastoreError | PagesChanged> => {
   if (tombstones.pages.length === 0) return Effect.succeed(tombstones.pops)
-  const pages = tombstones.pages.filter(probe(stored.map(({ id }) => id)).mayHit)
+  const pages = tombstones.pages.filter(probe(ids).mayHit)
   return pages.length === 0
     ? Effect.succeed(tombstones.pops)
     : Effect.map(
@@ -164,25 +164,20 @@ export const storedBytes = (
 /** What an item counts in the commit that pops it: its size, its key in the request, and its id in its tombstone. */
 const costOf = (parentBytes: number, item: StoredItem): number =>
   storedBytes(parentBytes, item) + parentBytes + 2 * utf8Bytes(item.id)
+
 /** Whether a tombstone hides an item: one first added within the delay after the pop is a retry, a later one is new. */
 const hides = (tombstone: number | undefined, item: { readonly atMillis: number }, delayMillis: number): boolean =>
   tombstone !== undefined && item.atMillis <= tombstone + delayMillis
 
 /** Those of some items that the tombstones of a head, and of the pages that may know them, do not hide. */
 export const visibleAmong = <I extends { readonly id: string; readonly atMillis?: number | undefined }>(
-  { datastore, delayMillis, parent, tombstones }: {
-    readonly datastore: Datastore["Service"]
-    readonly parent: Key
-    readonly delayMillis: number
-    readonly tombstones: Head
-  },
+  options: Parameters<typeof popsFor>[0] & { readonly delayMillis: number },
   items: ReadonlyArray<I>
 ): Effect.Effect<ReadonlyArray<I>, DatastoreError | PagesChanged> => {
   const ids = items.map(({ id }) => id)
-  const asks = tombstones.pages.length === 0 ? [] : tombstones.pages.filter(probe(ids).mayHit)
-  return Effect.map(asks.length === 0 ? Effect.succeed([]) : loadPages(datastore, parent, asks), (loaded) => {
-    const newest = newestOf([...loaded.flatMap(({ pops }) => pops), ...tombstones.pops], ids)
-    return items.filter(({ atMillis = 0, id }) => !hides(newest.get(id), { atMillis }, delayMillis))
+  return Effect.map(popsFor(options, ids), (pops) => {
+    const newest = newestOf(pops, ids)
+    return items.filter(({ atMillis = 0, id }) => !hides(newest.get(id), { atMillis }, options.delayMillis))
   })
 }
 

@@ -5,7 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { Snapshot } from "../Backend.ts"
-import { type Datastore, sameSnapshot, sendCommit } from "../Datastore.ts"
+import { changedAmong, type Datastore, sendCommit } from "../Datastore.ts"
 import { isUnknownOutcome } from "../EventboxError.ts"
 import type { IdSource } from "../Ids.ts"
 import type { Key } from "../Key.ts"
@@ -107,7 +107,7 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
 const look = Effect.fnUntraced(
   function*({ datastore, head, parent, tombstones, token }: Commit, expected: ReadonlyArray<Snapshot>) {
     const now = yield* datastore.backend.lookup(expected.map(({ key }) => key))
-    const changed = expected.filter((snapshot, index) => !sameSnapshot(snapshot, now[index]!))
+    const changed = changedAmong(expected, now)
     const name = head.key.toString()
     const found = readHead(now.find(({ key }) => key.toString() === name)!)
     if (found === undefined) return { changed, isThere: false }

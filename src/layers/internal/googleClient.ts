@@ -9,7 +9,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { type DatastoreError, FailedPrecondition } from "../../EventboxError.ts"
-import { messageOf } from "../../internal/foreign.ts"
+import { codeOf, messageOf } from "../../internal/foreign.ts"
 import { Code, makeError, type RpcFailure, toFailure, unsent } from "./googleErrors.ts"
 import {
   type AuthLibrary,
@@ -152,7 +152,7 @@ const load: Effect.Effect<ClientConstructor, DatastoreError> = Effect.tryPromise
 
 /** Only when that very package was not found it helps to install it; the loader has no field that names it. */
 const explainLoading = (cause: unknown): string => {
-  const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
+  const code = codeOf(cause)
   const [said = ""] = messageOf(cause).split("\n")
   const isMissing = (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") &&
     /["'`]@google-cloud\/datastore["'`]/.test(said)

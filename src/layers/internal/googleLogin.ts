@@ -6,7 +6,7 @@ import * as Redacted from "effect/Redacted"
 import { createPrivateKey } from "node:crypto"
 import { readFile } from "node:fs/promises"
 import { type DatastoreError, FailedPrecondition, Unauthenticated, Unavailable } from "../../EventboxError.ts"
-import { messageOf } from "../../internal/foreign.ts"
+import { codeOf, messageOf } from "../../internal/foreign.ts"
 import { makeError } from "./googleErrors.ts"
 import { isTokenServerDown } from "./googleToken.ts"
 import { isPath, plainWords } from "./secrets.ts"
@@ -187,11 +187,6 @@ export const detectProject = (
       return makeError("connect", new FailedPrecondition({ detail }))
     }
   })
-
-const codeOf = (cause: unknown): string | undefined =>
-  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
-    ? cause.code
-    : undefined
 
 const attempt = <A>(evaluate: () => Promise<A>): Effect.Effect<A, DatastoreError> =>
   Effect.tryPromise({ try: evaluate, catch: (cause) => makeError("connect", reasonOf(cause)) })
