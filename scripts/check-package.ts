@@ -131,7 +131,7 @@ const resolveAll = async (folder: string, entrypoints: ReadonlyArray<string>): P
 }
 
 const checkClosed = async (folder: string, files: ReadonlyArray<string>): Promise<void> => {
-  const internal = files.filter((file) => /^dist\/(.*\/)?internal\/.*\.js$/.test(file))
+  const internal = files.filter((file) => /^dist\/(.*\/)?[a-z]\w*\.js$/.test(file) && !file.endsWith("/index.js"))
   const open = internal.map((file) => `.${file.slice("dist".length, -".js".length)}`)
     .filter((subpath) => targetOf(manifest.exports, subpath, "default") !== undefined)
   ensure(open.length === 0, `internal modules are exported: ${open.join(", ")}`)

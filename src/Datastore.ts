@@ -27,6 +27,9 @@ import {
   type QueryResult,
   type Snapshot
 } from "./Backend.ts"
+import { entityChanged } from "./datastore/contention.ts"
+import { awaitOutcome, type Restore } from "./datastore/doubt.ts"
+import { type Looked, makeMerged, maxLookupKeys } from "./datastore/lookups.ts"
 import * as Entity from "./Entity.ts"
 import {
   CommitTooLarge,
@@ -39,11 +42,8 @@ import {
   OutcomeUnknown,
   Unavailable
 } from "./EventboxError.ts"
-import { entityChanged } from "./internal/contention.ts"
-import { awaitOutcome, type Restore } from "./internal/doubt.ts"
-import { type Looked, makeMerged, maxLookupKeys } from "./internal/lookups.ts"
-import { retryOnceFailed } from "./internal/retries.ts"
-import { inSpan } from "./internal/span.ts"
+import { retryOnceFailed } from "./ground/retries.ts"
+import { inSpan } from "./ground/span.ts"
 import { isKey, type Key, sizeBytes as keyBytes } from "./Key.ts"
 import * as Transaction from "./Transaction.ts"
 

@@ -7,7 +7,7 @@
  * | kind | id | properties | life |
  * |---|---|---|---|
  * | `dsset.Item` | the item's id | `Value` blob; `At` integer, ms since epoch; `Trace` string, only if traced | put by {@link add}; deleted by the commit that pops it |
- * | `dsset.Tombstones` | 1 | `Pops` blob: the newest pops, newest last, as in `internal/tombstones.ts`; `Tokens` blob: the tokens of the newest 32 pops; `Pages` blob, once there was a page: which pages live, as in `internal/pages.ts`; `Owner` string, once somebody said so | one per set, *the head*; written by every pop; never deleted |
+ * | `dsset.Tombstones` | 1 | `Pops` blob: the newest pops, newest last, as in `dsset/format/tombstones.ts`; `Tokens` blob: the tokens of the newest 32 pops; `Pages` blob, once there was a page: which pages live, as in `dsset/format/pages.ts`; `Owner` string, once somebody said so | one per set, *the head*; written by every pop; never deleted |
  * | `dsset.TombstonesPage` | its number, from 1 | `Pops` blob: older pops | written by the pop that takes the head above 16 KiB; never changed; deleted by a pop after all of it has expired and its items are gone |
  *
  * The loop of a consumer: {@link list}, {@link cleanupGarbage}, then in one transaction {@link beginPop}, `pop`,
@@ -27,19 +27,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
 import { Datastore, put, sameSnapshot, sendBlind } from "./Datastore.ts"
-import * as Entity from "./Entity.ts"
-import { type ContentionError, DatastoreError, Internal, InvalidArgument, ResourceExhausted } from "./EventboxError.ts"
-import { Ids } from "./Ids.ts"
-import { entityChanged } from "./internal/contention.ts"
-import { deleteBlind, deleteUnchanged } from "./internal/deletions.ts"
-import { isBytes } from "./internal/foreign.ts"
-import { collect, decodeHead, readPage, type Room, storedBytes, versionsOf } from "./internal/listing.ts"
-import { forgetDead, type PagesChanged } from "./internal/livePages.ts"
-import { type Change, MaxHeadBytes, nextHead } from "./internal/nextHead.ts"
-import { makeWitness } from "./internal/outcome.ts"
-import { type Part, splitBySize } from "./internal/parts.ts"
-import { forgetPage, recall, remember, rememberPage } from "./internal/setMemory.ts"
-import { inSpan } from "./internal/span.ts"
+import { entityChanged } from "./datastore/contention.ts"
+import { deleteBlind, deleteUnchanged } from "./dsset/deletions.ts"
+import { type Change, MaxHeadBytes, nextHead } from "./dsset/format/nextHead.ts"
 import {
   checkId,
   type Head,
@@ -51,9 +41,19 @@ import {
   newItem,
   pageEntity,
   pageKey
-} from "./internal/stored.ts"
-import { advance, begin, type Cursor, type Sweep } from "./internal/sweep.ts"
-import * as Tombstones from "./internal/tombstones.ts"
+} from "./dsset/format/stored.ts"
+import * as Tombstones from "./dsset/format/tombstones.ts"
+import { collect, decodeHead, readPage, type Room, storedBytes, versionsOf } from "./dsset/listing.ts"
+import { forgetDead, type PagesChanged } from "./dsset/livePages.ts"
+import { forgetPage, recall, remember, rememberPage } from "./dsset/memory.ts"
+import { makeWitness } from "./dsset/outcome.ts"
+import { type Part, splitBySize } from "./dsset/parts.ts"
+import { advance, begin, type Cursor, type Sweep } from "./dsset/sweep.ts"
+import * as Entity from "./Entity.ts"
+import { type ContentionError, DatastoreError, Internal, InvalidArgument, ResourceExhausted } from "./EventboxError.ts"
+import { isBytes } from "./ground/foreign.ts"
+import { inSpan } from "./ground/span.ts"
+import { Ids } from "./Ids.ts"
 import type { Key } from "./Key.ts"
 import * as Transaction from "./Transaction.ts"
 

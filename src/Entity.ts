@@ -11,7 +11,7 @@
 import * as Equal from "effect/Equal"
 import * as Hash from "effect/Hash"
 import { hasProperty } from "effect/Predicate"
-import { isBytes, isPlainObject } from "./internal/foreign.ts"
+import { isBytes, isPlainObject } from "./ground/foreign.ts"
 import { isKey, type Key, sizeBytes as keySizeBytes, utf8Bytes } from "./Key.ts"
 
 /**

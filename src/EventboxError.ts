@@ -20,7 +20,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { messageOf } from "./internal/foreign.ts"
+import { messageOf } from "./ground/foreign.ts"
 import { FromString, type Key } from "./Key.ts"
 
 const KeyField = FromString

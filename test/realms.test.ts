@@ -9,7 +9,7 @@ import * as EventboxError from "../src/EventboxError.ts"
 import * as Key from "../src/Key.ts"
 import * as GoogleDatastore from "../src/layers/GoogleDatastore.ts"
 import * as InMemory from "../src/layers/InMemory.ts"
-import { plain } from "../src/testing/internal/facts.ts"
+import { plain } from "../src/testing/conformance/setting.ts"
 import { makeScriptedServer } from "./utils/scriptedServer.ts"
 
 const key = Key.make("K", "a")

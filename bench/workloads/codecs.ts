@@ -5,10 +5,10 @@
 import { Datastore as PlainDatastore } from "@google-cloud/datastore"
 import { Effect, Layer, Scope } from "effect"
 import { type Backend, Datastore, Entity, Key } from "effect-eventbox"
-import type { Client } from "../../src/layers/internal/googleClient.ts"
-import { commit } from "../../src/layers/internal/googleCommit.ts"
-import { makePartition } from "../../src/layers/internal/googleKey.ts"
-import { type Connection, lookup, runQuery } from "../../src/layers/internal/googleReads.ts"
+import type { Client } from "../../src/layers/google/client.ts"
+import { commit } from "../../src/layers/google/commit.ts"
+import { makePartition } from "../../src/layers/google/key.ts"
+import { type Connection, lookup, runQuery } from "../../src/layers/google/reads.ts"
 import { encodeWith, messages, timestamp } from "../../test/utils/scriptedServer.ts"
 
 /** Entities of one request. */

@@ -59,7 +59,7 @@ const memory: ReadonlyArray<Mutant> = [
 const commits: ReadonlyArray<Mutant> = [
   {
     name: "google-drops-unwritten-expectations",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "An expectation on a key that is not written rides on a mutation that changes nothing.",
     find: "[...mutations, ...onUnwritten.map(confirm)]",
     replace: "[...mutations, ...onUnwritten.slice(1).map(confirm)]",
@@ -67,7 +67,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-confirms-nothing",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "A mutation that changes nothing carries the version that is expected.",
     find: "baseVersion: expected.version",
     replace: "baseVersion: undefined",
@@ -75,7 +75,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-commits-outside-transactions",
-    file: "src/layers/internal/googleMessages.ts",
+    file: "src/layers/google/messages.ts",
     what: "Every commit is transactional: others wait behind foreign locks, and are not atomic.",
     find: "const transactional = 1",
     replace: "const transactional = 2",
@@ -83,7 +83,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-existence-before-expectations",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "Of an insert that failed, expectations are judged before existence.",
     find: "if (differs.length > 0) return changed(differs, failure)",
     replace: "",
@@ -91,7 +91,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-drops-the-base-version",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "The mutation of an expected entity carries its version.",
     find: `_tag === "Insert" ? undefined : { operation: mutation, baseVersion: at }`,
     replace: `_tag === "Insert" ? undefined : { operation: mutation, baseVersion: undefined }`,
@@ -99,7 +99,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-deletes-blindly",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "The deletion of an expected entity carries its version.",
     find: `if (mutation._tag === "Delete") return { operation: mutation, baseVersion: at }`,
     replace: `if (mutation._tag === "Delete") return { operation: mutation, baseVersion: undefined }`,
@@ -107,7 +107,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-strategy-is-not-fail",
-    file: "src/layers/internal/googleMessages.ts",
+    file: "src/layers/google/messages.ts",
     what: "The conflict resolution strategy is FAIL: by default a stale mutation is skipped without a word.",
     find: "const failOnConflict = 3",
     replace: "const failOnConflict = 1",
@@ -115,7 +115,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-upserts-an-expected-absence",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "An entity whose absence is expected is inserted, or another writer's would be overwritten.",
     find: `{ operation: { _tag: "Insert", entity }, baseVersion: undefined }`,
     replace: "{ operation: mutation, baseVersion: undefined }",
@@ -123,7 +123,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-absence-is-already-exists",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "ALREADY_EXISTS on an expected absence is contention.",
     find: `blindInserts(request).length > 0
         ? explain(connection, request, failure)
@@ -135,7 +135,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-changed-version-is-a-failure",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "FAILED_PRECONDITION on a commit with versions is contention.",
     find: "if (conditional) return Effect.fail(changed(request.expected, failure))",
     replace: "",
@@ -143,7 +143,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-aborted-is-a-failure",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "ABORTED is contention.",
     find: "return Effect.fail(aborted(failure))\n    case",
     replace: "break\n    case",
@@ -151,7 +151,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-retries-commits",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "A commit is sent once, whatever happens to it.",
     find: `connection.commitDeadlineMillis + mutations.length * millisPerMutation
     )`,
@@ -161,7 +161,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-cancels-commits",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "An interruption waits for the result of a commit: a cancelled one may land all the same.",
     find: `connection.client.callToEnd(
       "commit"`,
@@ -171,7 +171,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-certain-after-unknown",
-    file: "src/layers/internal/googleErrors.ts",
+    file: "src/layers/google/errors.ts",
     what: "After UNKNOWN a commit may have landed.",
     find: `default:
       return true`,
@@ -181,7 +181,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-certain-after-a-deadline",
-    file: "src/layers/internal/googleErrors.ts",
+    file: "src/layers/google/errors.ts",
     what: "After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE a commit may have landed.",
     find: "case Code.unauthenticated:\n      return false",
     replace: "case Code.unauthenticated:\n    case Code.deadlineExceeded:\n      return false",
@@ -189,7 +189,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-half-an-answer",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "An answer that does not speak of every mutation is no proof that a commit landed.",
     find: "results >= mutations.length",
     replace: "results >= 0",
@@ -197,7 +197,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-conflicts-ignored",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "A conflict in the answer of a commit is contention.",
     find: "conflicts.length > 0",
     replace: "conflicts.length < 0",
@@ -205,7 +205,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-confirms-a-used-name",
-    file: "src/layers/internal/googleSnapshot.ts",
+    file: "src/layers/google/snapshot.ts",
     what: "The mutation that changes nothing names a property that the entity does not have.",
     find: "bytes.includes(name)",
     replace: "bytes.length === 0",
@@ -213,7 +213,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-sends-without-a-token",
-    file: "src/layers/internal/googleReady.ts",
+    file: "src/layers/google/ready.ts",
     what: "A commit is handed over once there are a connection and a token, or nobody could tell whether it was sent.",
     find: "auth === undefined && connectivity(channel) === Connectivity.ready",
     replace: "channel !== undefined",
@@ -221,7 +221,7 @@ const commits: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-token-failure-unmarked",
-    file: "src/layers/internal/googleToken.ts",
+    file: "src/layers/google/token.ts",
     what: "A commit that got no token was certainly not sent.",
     find: "if (marked.has(client)) return",
     replace: "if (marked !== undefined) return",
@@ -232,7 +232,7 @@ const commits: ReadonlyArray<Mutant> = [
 const interactive: ReadonlyArray<Mutant> = [
   {
     name: "google-interactive-compares-nothing",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "In a transaction of the server, what was expected and is not written is compared before the commit.",
     find: "return differs.length === 0 ? Effect.void",
     replace: "return differs.length >= 0 ? Effect.void",
@@ -240,7 +240,7 @@ const interactive: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-interactive-keeps-locks",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "A transaction of the server that does not commit is rolled back, or its locks stay.",
     find: "Exit.isSuccess(exit) ? Effect.void : rollback(connection, transaction)",
     replace: "Exit.isSuccess(exit) ? rollback(connection, transaction) : Effect.void",
@@ -248,7 +248,7 @@ const interactive: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-interactive-reads-outside",
-    file: "src/layers/internal/googleCommit.ts",
+    file: "src/layers/google/commit.ts",
     what: "What is compared in a transaction of the server is read in it, and so locked until the commit.",
     find: `lookupWith(partition, keys, { _tag: "Transaction", id: transaction }, sendOnce)`,
     replace: `lookupWith(partition, keys, { _tag: "Strong" }, sendOnce)`,
@@ -259,7 +259,7 @@ const interactive: ReadonlyArray<Mutant> = [
 const connections: ReadonlyArray<Mutant> = [
   {
     name: "google-sends-no-pings",
-    file: "src/layers/internal/googleClient.ts",
+    file: "src/layers/google/client.ts",
     what: "A connection that is dead without being closed is found out by pings.",
     find: "...pings,",
     replace: "",
@@ -267,7 +267,7 @@ const connections: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-pings-against-the-settings",
-    file: "src/layers/internal/googleClient.ts",
+    file: "src/layers/google/client.ts",
     what: "What the user sets stands above the layer's own options.",
     find: "...pings,\n    ...settings.clientOptions",
     replace: "...settings.clientOptions,\n    ...pings",
@@ -275,7 +275,7 @@ const connections: ReadonlyArray<Mutant> = [
   },
   {
     name: "foreign-bytes-refused",
-    file: "src/internal/foreign.ts",
+    file: "src/ground/foreign.ts",
     what: "Bytes of another realm are bytes.",
     find: `typeof value === "object" && nameOfView.call(value) === "Uint8Array"`,
     replace: "value instanceof Uint8Array",
@@ -283,7 +283,7 @@ const connections: ReadonlyArray<Mutant> = [
   },
   {
     name: "login-messages-shown",
-    file: "src/layers/internal/secrets.ts",
+    file: "src/layers/google/secrets.ts",
     what: "Of the message of a login only plain words are shown.",
     find: "if (end < 0) return",
     replace: "if (end !== 0) return",
@@ -291,7 +291,7 @@ const connections: ReadonlyArray<Mutant> = [
   },
   {
     name: "older-emulator-accepted",
-    file: "src/layers/internal/emulatorClient.ts",
+    file: "src/layers/google/emulatorClient.ts",
     what: "The older emulator, which drops properties that a patch keeps, is refused.",
     find: "state.isLegacy = !hasReadTime(method, response)",
     replace: "state.isLegacy = false",
@@ -299,7 +299,7 @@ const connections: ReadonlyArray<Mutant> = [
   },
   {
     name: "emulator-through-a-proxy",
-    file: "src/layers/internal/googleClient.ts",
+    file: "src/layers/google/client.ts",
     what: "An emulator is not asked through the proxy of the environment.",
     find: `"grpc.enable_http_proxy": 0`,
     replace: `"grpc.enable_http_proxy": 1`,
@@ -310,7 +310,7 @@ const connections: ReadonlyArray<Mutant> = [
 const reads: ReadonlyArray<Mutant> = [
   {
     name: "google-first-batch-only",
-    file: "src/layers/internal/googleReads.ts",
+    file: "src/layers/google/reads.ts",
     what: "Unfinished batches of a query are followed to the end.",
     find: "if (batch.finished || results.length === limit)",
     replace: "if (batch.finished || results.length > 0)",
@@ -318,7 +318,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-internal-for-ever",
-    file: "src/layers/internal/googleErrors.ts",
+    file: "src/layers/google/errors.ts",
     what: "A read that ends with INTERNAL is tried again once.",
     find: "return attempt <= 1",
     replace: "return attempt > 0",
@@ -326,7 +326,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-one-try-takes-all",
-    file: "src/layers/internal/googleReads.ts",
+    file: "src/layers/google/reads.ts",
     what: "A try of a read ends in time for another one.",
     find: "total / 2))",
     replace: "total))",
@@ -334,7 +334,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-foreign-key-is-own",
-    file: "src/layers/internal/googleKey.ts",
+    file: "src/layers/google/key.ts",
     what: "A key of another database or namespace is not taken for one of this backend.",
     find: "if (partition === own) return toKey(path)",
     replace: "if (partition.projectId === own.projectId) return toKey(path)",
@@ -342,7 +342,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-limit-not-lowered",
-    file: "src/layers/internal/googleReads.ts",
+    file: "src/layers/google/reads.ts",
     what: "Each batch asks for what is still missing to the limit.",
     find: "Math.min(limit - results.length, maxLimit)",
     replace: "Math.min(limit, maxLimit)",
@@ -350,7 +350,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-torn-lookup",
-    file: "src/layers/internal/googleReads.ts",
+    file: "src/layers/google/reads.ts",
     what: "Deferred keys of a lookup are read as of the time of its first response.",
     find: `reading = { _tag: "ReadTime", micros: response.readTime }`,
     replace: "reading = options",
@@ -358,7 +358,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-snapshots-out-of-order",
-    file: "src/layers/internal/googleReads.ts",
+    file: "src/layers/google/reads.ts",
     what: "Snapshots stand in the order of the keys.",
     find: "return snapshots\n})",
     replace: "return Array.from(found.values())\n})",
@@ -366,7 +366,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-rounds-integers",
-    file: "src/layers/internal/protoWire.ts",
+    file: "src/layers/google/wire.ts",
     what: "Integers keep all of their 64 bits.",
     find: "Number.isSafeInteger(value) ? value : BigInt",
     replace: "Number.isFinite(value) ? value : BigInt",
@@ -374,7 +374,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-cuts-integers",
-    file: "src/layers/internal/googleEntity.ts",
+    file: "src/layers/google/entity.ts",
     what: "An integer of more than 64 bits is refused, and not stored as another one.",
     find: "if (BigInt.asIntN(64, value) !== value) throw",
     replace: "if (BigInt.asIntN(65, value) !== value) throw",
@@ -382,7 +382,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-stores-half-pairs",
-    file: "src/layers/internal/googleEntity.ts",
+    file: "src/layers/google/entity.ts",
     what: "A string with a lone surrogate is refused, and not stored as another one.",
     find: "if (!value.isWellFormed()) throw",
     replace: "if (value === undefined) throw",
@@ -390,7 +390,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-indexes-what-has-no-index",
-    file: "src/layers/internal/googleEntity.ts",
+    file: "src/layers/google/entity.ts",
     what: "A value without an index goes back without one.",
     find: "if (unindexed && !Array.isArray(value)) to.writer.varint(19, 1)",
     replace: "if (unindexed && typeof value === \"string\") to.writer.varint(19, 1)",
@@ -398,7 +398,7 @@ const reads: ReadonlyArray<Mutant> = [
   },
   {
     name: "google-half-a-query",
-    file: "src/layers/internal/googleReads.ts",
+    file: "src/layers/google/reads.ts",
     what: "A query whose answer does not say whether it is complete fails.",
     find: "batch.finished === undefined",
     replace: "batch.finished === null",

@@ -71,7 +71,7 @@ const emitting: ReadonlyArray<Mutant> = [
   },
   {
     name: "event-size-unchecked",
-    file: "src/internal/emission.ts",
+    file: "src/eventbox/emission.ts",
     what: "An event above 900 KiB is EventRejected, and the message has the exact limit (E8).",
     find: "item.bytes > maxEntityBytes",
     replace: "item.bytes > maxEntityBytes + 1",
@@ -79,7 +79,7 @@ const emitting: ReadonlyArray<Mutant> = [
   },
   {
     name: "id-twice-accepted",
-    file: "src/internal/emission.ts",
+    file: "src/eventbox/emission.ts",
     what: "One id twice in one emitAll is refused, since the second event would replace the first.",
     find: "const detail = ids.has(id)",
     replace: "const detail = ids.has(`${id}x`)",
@@ -90,7 +90,7 @@ const emitting: ReadonlyArray<Mutant> = [
 const batches: ReadonlyArray<Mutant> = [
   {
     name: "state-saved-outside",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "The state is saved in the transaction that pops the events (E3).",
     find: "yield* saveChanged(batch, transitions)",
     replace: "yield* Transaction.outside(saveChanged(batch, transitions))",
@@ -98,7 +98,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "side-effect-outside",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "Side effects run in the transaction that pops the events (E3).",
     find: "if (sideEffect !== undefined) yield* sideEffect",
     replace: "if (sideEffect !== undefined) yield* Transaction.outside(sideEffect)",
@@ -106,7 +106,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "side-effect-needs-a-new-state",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "Side effects run also when the state stays as it is.",
     find: "if (sideEffect !== undefined) yield* sideEffect",
     replace: `const changes = transitions.some(({ transitionTo }) => transitionTo !== loaded.state)
@@ -115,7 +115,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "events-not-popped",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "Each event that a transition consumes is popped (P2).",
     find: "for (const { id } of events) op.pop(id)",
     replace: "for (const { id } of events.slice(1)) op.pop(id)",
@@ -123,7 +123,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "pops-not-finished",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "Every batch writes the head (E7), also one that consumes nothing.",
     find: "yield* DsSet.finishPop(op)",
     replace: `if (op.popped.size > 0) yield* DsSet.finishPop(op)
@@ -132,7 +132,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "version-not-raised",
-    file: "src/internal/saving.ts",
+    file: "src/eventbox/saving.ts",
     what: "Every state that is saved has the next EVersion.",
     find: "(loaded.eversion + 1) as EVersion",
     replace: "loaded.eversion",
@@ -140,7 +140,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "same-state-saved",
-    file: "src/internal/saving.ts",
+    file: "src/eventbox/saving.ts",
     what: "A state that has not changed is not saved.",
     find: "touched || isChanged(loaded.state, state) ?",
     replace: "transitions.length > 0 ?",
@@ -148,7 +148,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "first-state-saved",
-    file: "src/internal/saving.ts",
+    file: "src/eventbox/saving.ts",
     what: "The state that is saved is that of the last transition.",
     find: "transitions[transitions.length - 1]!.transitionTo",
     replace: "transitions[0]!.transitionTo",
@@ -156,7 +156,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "stale-state-accepted",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "Without fetchEVersion the commit expects all that loadState looked up (E1).",
     find: "for (const snapshot of remembered.values()) Transaction.recordRead(transaction, snapshot)",
     replace: "for (const snapshot of remembered.values()) transaction.reads.get(snapshot.key.toString())",
@@ -164,7 +164,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "newer-version-accepted",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "A fetchEVersion that differs from the loaded version is contention (E1).",
     find: "actual === eversion",
     replace: "actual >= eversion",
@@ -172,7 +172,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "contention-ignored",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "A batch that did not land fails.",
     find: "if (result.garbage === 0) yield* commit",
     replace: "if (result.garbage === 0) yield* Effect.exit(commit)",
@@ -180,7 +180,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "garbage-not-awaited",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "The deletion of garbage is awaited before a batch returns.",
     find: "Effect.exit(garbage)]",
     replace: "Effect.forkDetach(garbage)]",
@@ -188,7 +188,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "garbage-fails-a-landed-batch",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "Garbage that cannot be deleted fails no batch that landed.",
     find: "Effect.exit(garbage)]",
     replace: "garbage]",
@@ -196,7 +196,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "garbage-kept-on-failure",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "Garbage is deleted also when prepareMutation fails with it.",
     find: "Effect.andThen(Effect.exit(deleteGarbage(batch, failure.garbage))),",
     replace: "",
@@ -204,7 +204,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "stored-garbage-kept",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "A batch sends off the deletion of the garbage that its listing found.",
     find: "yield* datastore.background(Effect.ignore(deleteUnchanged(datastore, garbage.snapshots)))",
     replace: "",
@@ -212,7 +212,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "state-read-twice",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "What loadState looked up is remembered in the transaction, which then needs no round of its own (P6).",
     find: "batch.loaded.remembered)",
     replace: "new Map())",
@@ -220,7 +220,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "post-process-is-a-noop",
-    file: "src/internal/decision.ts",
+    file: "src/eventbox/decision.ts",
     what: "A transition with a post-process effect is no noop.",
     find: " && postProcess === undefined",
     replace: "",
@@ -228,7 +228,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "noops-judged-by-the-loaded-state",
-    file: "src/internal/decision.ts",
+    file: "src/eventbox/decision.ts",
     what: "A noop is judged by the state that the transitions before it led to.",
     find: "if (!isNoop) current = transition.transitionTo",
     replace: "",
@@ -236,7 +236,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "foreign-event-consumed",
-    file: "src/internal/decision.ts",
+    file: "src/eventbox/decision.ts",
     what: "A transition that names an event which is not in the batch dies.",
     find: "if (!batch.has(id)) return",
     replace: "if (id === undefined) return",
@@ -244,7 +244,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "undecodable-events-skipped",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "An event that does not decode is an error, and is not passed over.",
     find: "else if (undecodable.length > 0) return yield* undecodable[0]!",
     replace: "",
@@ -252,7 +252,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "failure-raised-anew",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "The cause of a batch that failed names the callback that failed.",
     find: "Effect.mapError((error) => error instanceof ContentionError ? withRecipient(error, recipient.key) : error)",
     replace:
@@ -261,7 +261,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "decoded-again",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "Events that were decoded before one whose decoding takes time come to the processor once.",
     find: "items.slice(index)",
     replace: "items.slice()",
@@ -269,23 +269,23 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "equality-of-its-own-ignored",
-    file: "src/internal/decision.ts",
+    file: "src/eventbox/decision.ts",
     what: "A state that says itself what is equal is asked.",
     find: " &&\n  !(Equal.symbol in value)",
     replace: "",
-    tests: ["test/internal/decision.test.ts"]
+    tests: ["test/eventbox/decision.test.ts"]
   },
   {
     name: "nan-is-a-change",
-    file: "src/internal/decision.ts",
+    file: "src/eventbox/decision.ts",
     what: "A state with NaN in it is not saved again and again.",
     find: " && !(Number.isNaN(one) && Number.isNaN(other))",
     replace: "",
-    tests: ["test/internal/decision.test.ts"]
+    tests: ["test/eventbox/decision.test.ts"]
   },
   {
     name: "newest-first",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "The processor gets events oldest first.",
     find: "age(self) - age(that)",
     replace: "age(that) - age(self)",
@@ -293,7 +293,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "lost-race-moves-on",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what:
       "After a lost race the same events are tried again; after another failure the next batch goes on behind them.",
     find: "if (isTransient(error)) {",
@@ -302,7 +302,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "foreign-mailbox-processed",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "A mailbox belongs to the box whose batch was the first: another box's batch fails.",
     find: "if (owner !== undefined && owner !== box.key) {",
     replace: "if (owner !== undefined && box.key === undefined) {",
@@ -310,7 +310,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "mailbox-without-owner",
-    file: "src/internal/batch.ts",
+    file: "src/eventbox/batch.ts",
     what: "The first batch makes the mailbox the own of its box.",
     find: "{ owner: batch.owner }",
     replace: "{}",
@@ -318,15 +318,15 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "owner-replaced",
-    file: "src/internal/nextHead.ts",
+    file: "src/dsset/format/nextHead.ts",
     what: "The owner of a mailbox stays.",
     find: "before.owner ?? options.owner",
     replace: "options.owner ?? before.owner",
-    tests: ["test/Eventbox.owner.test.ts", "test/internal/nextHead.test.ts"]
+    tests: ["test/Eventbox.owner.test.ts", "test/dsset/format/nextHead.test.ts"]
   },
   {
     name: "touch-is-a-noop",
-    file: "src/internal/decision.ts",
+    file: "src/eventbox/decision.ts",
     what: "A transition that touches the state is no noop.",
     find: ` &&
   touch !== true`,
@@ -335,7 +335,7 @@ const batches: ReadonlyArray<Mutant> = [
   },
   {
     name: "deep-events-accepted",
-    file: "src/internal/jsonCodec.ts",
+    file: "src/processor/codec.ts",
     what: "A value whose JSON has too many levels to be decoded again is refused.",
     find: "return deepest > maxDepth",
     replace: "return deepest > maxDepth * 1_000",
@@ -346,7 +346,7 @@ const batches: ReadonlyArray<Mutant> = [
 const cycles: ReadonlyArray<Mutant> = [
   {
     name: "unknown-outcome-retried",
-    file: "src/internal/isolation.ts",
+    file: "src/eventbox/isolation.ts",
     what: "A batch of unknown outcome is not run again: if it landed, its post-process effects would be lost unseen.",
     find: "(isContentionError(error) || isDatastoreError(error)) && error.isRetryable",
     replace: "isTransient(error)",
@@ -354,7 +354,7 @@ const cycles: ReadonlyArray<Mutant> = [
   },
   {
     name: "contention-not-retried",
-    file: "src/internal/isolation.ts",
+    file: "src/eventbox/isolation.ts",
     what: "A batch that met contention is run again.",
     find: "(isContentionError(error) || isDatastoreError(error)) && error.isRetryable",
     replace: "isDatastoreError(error) && error.isRetryable",
@@ -372,7 +372,7 @@ const cycles: ReadonlyArray<Mutant> = [
   },
   {
     name: "locks-kept-for-ever",
-    file: "src/internal/keyedLock.ts",
+    file: "src/eventbox/lock.ts",
     what: "A lock that nobody uses is forgotten, so that a process that meets many recipients does not grow.",
     find: "--lock.users === 0",
     replace: "--lock.users < 0",
@@ -380,7 +380,7 @@ const cycles: ReadonlyArray<Mutant> = [
   },
   {
     name: "batches-race-in-one-process",
-    file: "src/internal/keyedLock.ts",
+    file: "src/eventbox/lock.ts",
     what: "Batches of one recipient take turns inside a process.",
     find: "Semaphore.makeUnsafe(1)",
     replace: "Semaphore.makeUnsafe(2)",
@@ -388,7 +388,7 @@ const cycles: ReadonlyArray<Mutant> = [
   },
   {
     name: "batch-waits-for-itself",
-    file: "src/internal/batchMark.ts",
+    file: "src/eventbox/mark.ts",
     what: "A batch that processes its own recipient dies, and does not wait for itself for ever.",
     find: "if (around?.open === true) return refuse(what, recipient, around.recipient)",
     replace: "",
@@ -412,7 +412,7 @@ const cycles: ReadonlyArray<Mutant> = [
   },
   {
     name: "post-process-stops-at-a-failure",
-    file: "src/internal/landing.ts",
+    file: "src/eventbox/landing.ts",
     what: "A post-process effect that fails keeps none of the others from running: the batch has landed.",
     find: `run.failures.push(exit.cause)
 `,
@@ -434,7 +434,7 @@ const states: ReadonlyArray<Mutant> = [
   },
   {
     name: "state-indexed",
-    file: "src/internal/entityProcessor.ts",
+    file: "src/processor/entity.ts",
     what: "A state in the recipient's entity has no index, which would limit it to 1,500 bytes.",
     find: `{ unindexed: ["EVersion", "State"] }`,
     replace: `{ unindexed: ["EVersion"] }`,
@@ -442,7 +442,7 @@ const states: ReadonlyArray<Mutant> = [
   },
   {
     name: "foreign-entity-is-a-state",
-    file: "src/internal/entityProcessor.ts",
+    file: "src/processor/entity.ts",
     what: "An entity without EVersion was never saved by a box: its recipient has the initial state.",
     find: "if (version === undefined && text === undefined) {",
     replace: "if (Option.isNone(found)) {",
@@ -450,7 +450,7 @@ const states: ReadonlyArray<Mutant> = [
   },
   {
     name: "foreign-state-overwritten",
-    file: "src/internal/entityProcessor.ts",
+    file: "src/processor/entity.ts",
     what: "An entity with State and no EVersion is something else's, and is not overwritten.",
     find: "if (version === undefined) {",
     replace: "if (version === null) {",
@@ -458,7 +458,7 @@ const states: ReadonlyArray<Mutant> = [
   },
   {
     name: "side-effect-overwrites-the-state",
-    file: "src/internal/saving.ts",
+    file: "src/eventbox/saving.ts",
     what: "A state that is not changed outlives a side effect that puts the entity.",
     find: "return texts.keep(loaded, recipient.key)",
     replace: "return Effect.void",
@@ -466,7 +466,7 @@ const states: ReadonlyArray<Mutant> = [
   },
   {
     name: "change-in-place-unseen",
-    file: "src/internal/entityProcessor.ts",
+    file: "src/processor/entity.ts",
     what: "A state that was changed in place dies, and is not silently left unsaved.",
     find: "one.text === next.text || one.text !== two.text",
     replace: `one.text !== ""`,
@@ -474,7 +474,7 @@ const states: ReadonlyArray<Mutant> = [
   },
   {
     name: "removed-fields-come-back",
-    file: "src/internal/excess.ts",
+    file: "src/processor/excess.ts",
     what: "A field that the schema knows and the new state lacks is gone.",
     find: "!Object.hasOwn(known, name) && !Object",
     replace: "!Object",
@@ -482,7 +482,7 @@ const states: ReadonlyArray<Mutant> = [
   },
   {
     name: "unknown-fields-change-their-case",
-    file: "src/internal/excess.ts",
+    file: "src/processor/excess.ts",
     what: "Fields that the schema does not know do not pass to another case of a union.",
     find: `if (known["_tag"] !== next["_tag"]) return next`,
     replace: "",

@@ -7,7 +7,7 @@ import type { Mutant } from "./mutant.ts"
 export const pageMutants: ReadonlyArray<Mutant> = [
   {
     name: "page-deleted-with-its-items",
-    file: "src/internal/livePages.ts",
+    file: "src/dsset/livePages.ts",
     what: "A page is deleted only after its items were seen to be gone (E4).",
     find: "!seen.mayHit(page) && isWithin(covered, page)",
     replace: "isWithin(covered, page)",
@@ -15,7 +15,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "page-deleted-out-of-sight",
-    file: "src/internal/livePages.ts",
+    file: "src/dsset/livePages.ts",
     what: "A page is deleted only when the listing looked where its items were (E4).",
     find: "!seen.mayHit(page) && isWithin(covered, page)",
     replace: "!seen.mayHit(page)",
@@ -23,7 +23,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "page-deleted-at-the-end-of-its-time",
-    file: "src/internal/livePages.ts",
+    file: "src/dsset/livePages.ts",
     what: "A page lives until all of it has expired, the last moment included.",
     find: "newestAtMillis < expiredBefore",
     replace: "newestAtMillis <= expiredBefore",
@@ -31,15 +31,15 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "page-age-by-its-oldest",
-    file: "src/internal/pages.ts",
+    file: "src/dsset/format/pages.ts",
     what: "A page is as old as the newest of its pops.",
     find: "Math.max(newestAtMillis, pop.atMillis)",
     replace: "newestAtMillis === 0 ? pop.atMillis : Math.min(newestAtMillis, pop.atMillis)",
-    tests: ["test/internal/pages.test.ts"]
+    tests: ["test/dsset/format/pages.test.ts"]
   },
   {
     name: "gone-stays-gone",
-    file: "src/internal/livePages.ts",
+    file: "src/dsset/livePages.ts",
     what: "An id that was added again after it was seen to be gone is not gone (E4).",
     find: `if (stored.has(id)) gone[index] = 0
     else if`,
@@ -48,7 +48,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "unseen-outside-of-the-listing",
-    file: "src/internal/livePages.ts",
+    file: "src/dsset/livePages.ts",
     what: "What a listing did not cover it has not seen to be gone (E4).",
     find: "!stored.has(id) && Tombstones.isCovered(covered, id)",
     replace: "!stored.has(id)",
@@ -56,7 +56,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "all-pages-in-one-commit",
-    file: "src/internal/livePages.ts",
+    file: "src/dsset/livePages.ts",
     what: "One pop deletes at most 200 pages.",
     find: "if (gone.size === maxGone) return gone",
     replace: "",
@@ -64,7 +64,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "page-not-checked",
-    file: "src/internal/livePages.ts",
+    file: "src/dsset/livePages.ts",
     what: "A page that is not what the head says is refused.",
     find: "|| checkOf(bytes) !== check",
     replace: "",
@@ -72,7 +72,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "page-remembered-by-number-alone",
-    file: "src/internal/setMemory.ts",
+    file: "src/dsset/memory.ts",
     what: "A remembered page counts only if its check is that of the head.",
     find: "known?.check === check ? known : undefined",
     replace: "known",
@@ -80,7 +80,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "pages-not-asked",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "An id whose tombstone is in a page is hidden (P3).",
     find: "(loaded) => [...loaded.flatMap(({ pops }) => pops), ...tombstones.pops]",
     replace: "() => tombstones.pops",
@@ -88,35 +88,35 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "other-ids-not-in-pages",
-    file: "src/internal/pages.ts",
+    file: "src/dsset/format/pages.ts",
     what: "Ids that are not UUIDs may be in a page that holds such.",
     find: "hasOthers && page.hasOthers",
     replace: "false",
-    tests: ["test/internal/pages.test.ts"]
+    tests: ["test/dsset/format/pages.test.ts"]
   },
   {
     name: "last-time-of-a-page-left-out",
-    file: "src/internal/pages.ts",
+    file: "src/dsset/format/pages.ts",
     what: "A page may hold ids of its greatest time.",
     find: "first <= page.times.to",
     replace: "first < page.times.to",
-    tests: ["test/internal/pages.test.ts"]
+    tests: ["test/dsset/format/pages.test.ts"]
   },
   {
     name: "first-time-of-a-page-left-out",
-    file: "src/internal/pages.ts",
+    file: "src/dsset/format/pages.ts",
     what: "A page may hold ids of its least time.",
     find: "times[middle]! < least",
     replace: "times[middle]! <= least",
-    tests: ["test/internal/pages.test.ts"]
+    tests: ["test/dsset/format/pages.test.ts"]
   },
   {
     name: "page-within-a-range-too-soon",
-    file: "src/internal/pages.ts",
+    file: "src/dsset/format/pages.ts",
     what: "A page lies within a range only if its last id does (E4).",
     find: "upTo === undefined || greatest !== undefined && compareUtf8(greatest, upTo) <= 0",
     replace: "true",
-    tests: ["test/internal/pages.test.ts"]
+    tests: ["test/dsset/format/pages.test.ts"]
   },
   {
     name: "page-not-written",
@@ -136,15 +136,15 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "moved-pops-forgotten",
-    file: "src/internal/nextHead.ts",
+    file: "src/dsset/format/nextHead.ts",
     what: "What leaves the head goes to a page, all of it (P3).",
     find: "paginate(pops.slice(0, from), ",
     replace: "paginate(pops.slice(1, from), ",
-    tests: ["test/DsSet.pages.test.ts", "test/internal/nextHead.test.ts"]
+    tests: ["test/DsSet.pages.test.ts", "test/dsset/format/nextHead.test.ts"]
   },
   {
     name: "head-without-end",
-    file: "src/internal/nextHead.ts",
+    file: "src/dsset/format/nextHead.ts",
     what: "A head above its limit moves its pops to a page.",
     find: "Tombstones.encodedSize(pops) <= Math.max(maxHeadBytes - directory.bytes.length, leastBytes)",
     replace: "pops.length > 0",
@@ -152,7 +152,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "page-too-large",
-    file: "src/internal/nextHead.ts",
+    file: "src/dsset/format/nextHead.ts",
     what: "Pages stay below 900 KiB (E8).",
     find: "if (size + pop.bytes.length > maxPageBytes) close()",
     replace: "",
@@ -160,7 +160,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "page-number-used-again",
-    file: "src/internal/nextHead.ts",
+    file: "src/dsset/format/nextHead.ts",
     what: "The number of a page is never used again.",
     find: "before.next + written.length",
     replace: "before.next",
@@ -168,7 +168,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "token-of-the-youngest-page-missed",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A lost commit is looked for in the very page that it would have written (P5).",
     find: "number >= tombstones.next",
     replace: "number > tombstones.next",
@@ -176,7 +176,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "fence-forgets-pages",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A fence keeps what the head knows of pages.",
     find: "{ ...tombstones, pops, tokens }",
     replace: "{ ...tombstones, bytes: new Uint8Array(0), pages: [], next: 1, pops, tokens }",
@@ -184,15 +184,15 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "pages-without-bound",
-    file: "src/internal/setMemory.ts",
+    file: "src/dsset/memory.ts",
     what: "A layer remembers 64 MiB of pages at most.",
     find: "all.pageBytes <= maxPageBytes ||",
     replace: "all.pageBytes >= 0 ||",
-    tests: ["test/internal/setMemory.test.ts"]
+    tests: ["test/dsset/memory.test.ts"]
   },
   {
     name: "batch-bytes-ignored",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "The events of a batch have no more bytes than it may take.",
     find: "&& bytes + cost <= room.bytes",
     replace: "",
@@ -200,7 +200,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "large-event-never-taken",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "An event above `maxBytes` is taken, alone.",
     find: "view.items.length === 0 ||",
     replace: "view.items.length < 0 ||",
@@ -208,7 +208,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "size-not-learnt",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "What a listing asks for follows the sizes that were seen.",
     find: "Math.ceil(bytes / Math.max(1, expected))",
     replace: "items",
@@ -216,7 +216,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "cut-off-answer-is-the-end",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "An answer that ended because of its bytes is not the end of the set.",
     find: "&& result.isCutOff !== true",
     replace: "",
@@ -224,7 +224,7 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "skip-waits",
-    file: "src/internal/keyedLock.ts",
+    file: "src/eventbox/lock.ts",
     what: "Who skips a busy recipient returns at once.",
     find: "whenBusy === \"skip\"",
     replace: "whenBusy !== \"skip\" && whenBusy !== \"wait\"",
@@ -232,23 +232,23 @@ export const pageMutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "kept-pops-forgotten",
-    file: "src/internal/nextHead.ts",
+    file: "src/dsset/format/nextHead.ts",
     what: "The newest pops stay in a head whose others move to a page (P3).",
     find: "pops: pops.slice(from), tokens, owner }",
     replace: "pops: [], tokens, owner }",
-    tests: ["test/DsSet.pages.test.ts", "test/internal/nextHead.test.ts"]
+    tests: ["test/DsSet.pages.test.ts", "test/dsset/format/nextHead.test.ts"]
   },
   {
     name: "long-directory-takes-all",
-    file: "src/internal/nextHead.ts",
+    file: "src/dsset/format/nextHead.ts",
     what: "A long directory leaves pops room in the head, or pages get ever smaller.",
     find: "Math.max(maxHeadBytes - directory.bytes.length, leastBytes)",
     replace: "maxHeadBytes - directory.bytes.length",
-    tests: ["test/internal/nextHead.test.ts"]
+    tests: ["test/dsset/format/nextHead.test.ts"]
   },
   {
     name: "always-the-same-doubtful-pages",
-    file: "src/internal/livePages.ts",
+    file: "src/dsset/livePages.ts",
     what: "Each listing looks into doubtful pages after those that the last one looked into.",
     find: "memory.lookedUpTo = looked[looked.length - 1]!.number",
     replace: "memory.lookedUpTo = 0",

@@ -54,7 +54,7 @@ const popping: ReadonlyArray<Mutant> = [
   },
   {
     name: "additions-not-split",
-    file: "src/internal/parts.ts",
+    file: "src/dsset/parts.ts",
     what: "Additions are split by bytes, so that no commit is above the limit of the backend.",
     find: "bytes + size > maxBytes",
     replace: "bytes > maxBytes",
@@ -159,7 +159,7 @@ const popping: ReadonlyArray<Mutant> = [
   },
   {
     name: "item-counts-its-size-alone",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "An item counts as what it takes in the commit that pops it: its key and its tombstone too.",
     find: "storedBytes(parentBytes, item) + parentBytes + 2 * utf8Bytes(item.id)",
     replace: "storedBytes(parentBytes, item)",
@@ -175,7 +175,7 @@ const popping: ReadonlyArray<Mutant> = [
   },
   {
     name: "pop-older-than-its-items",
-    file: "src/internal/tombstones.ts",
+    file: "src/dsset/format/tombstones.ts",
     what:
       "A tombstone is as new as the newest addition that it pops, also when the clock of whoever added is ahead (P3).",
     find: "Math.min(Math.max(nowMillis, newestAtMillis), nowMillis + delayMillis)",
@@ -184,7 +184,7 @@ const popping: ReadonlyArray<Mutant> = [
   },
   {
     name: "pop-in-the-far-future",
-    file: "src/internal/tombstones.ts",
+    file: "src/dsset/format/tombstones.ts",
     what: "A clock that is years ahead keeps no tombstone for years.",
     find: "Math.min(Math.max(nowMillis, newestAtMillis), nowMillis + delayMillis)",
     replace: "Math.max(nowMillis, newestAtMillis)",
@@ -195,11 +195,11 @@ const popping: ReadonlyArray<Mutant> = [
 const erasing: ReadonlyArray<Mutant> = [
   {
     name: "tombstone-erased-at-its-end",
-    file: "src/internal/tombstones.ts",
+    file: "src/dsset/format/tombstones.ts",
     what: "A tombstone lives through the last moment of the delay.",
     find: "pop.atMillis >= expiredBefore",
     replace: "pop.atMillis > expiredBefore",
-    tests: ["test/internal/tombstones.test.ts"]
+    tests: ["test/dsset/format/tombstones.test.ts"]
   },
   {
     name: "tombstone-erased-at-half-time",
@@ -219,19 +219,19 @@ const erasing: ReadonlyArray<Mutant> = [
   },
   {
     name: "empty-pops-forgotten",
-    file: "src/internal/tombstones.ts",
+    file: "src/dsset/format/tombstones.ts",
     what: "A pop that consumed nothing stays as long as its time does: its token tells that it landed (P5).",
     find: "if (pop.atMillis >= expiredBefore) {",
     replace: "if (pop.atMillis >= expiredBefore && pop.idBytes.length > 0) {",
-    tests: ["test/internal/tombstones.test.ts"]
+    tests: ["test/dsset/format/tombstones.test.ts"]
   },
   {
     name: "empty-pops-kept",
-    file: "src/internal/tombstones.ts",
+    file: "src/dsset/format/tombstones.ts",
     what: "A pop without ids is erased once its time has come.",
     find: "if (ids.length > 0) left.push",
     replace: "if (ids.length >= 0) left.push",
-    tests: ["test/internal/tombstones.test.ts"]
+    tests: ["test/dsset/format/tombstones.test.ts"]
   },
   {
     name: "coverage-ignored",
@@ -251,23 +251,23 @@ const erasing: ReadonlyArray<Mutant> = [
   },
   {
     name: "coverage-by-utf16",
-    file: "src/internal/tombstones.ts",
+    file: "src/dsset/format/tombstones.ts",
     what: "The end of a covered range is judged in the order of UTF-8 bytes, which is that of the database.",
     find: "compareUtf8(id, upTo) <= 0",
     replace: "id <= upTo",
-    tests: ["test/internal/tombstones.test.ts"]
+    tests: ["test/dsset/format/tombstones.test.ts"]
   },
   {
     name: "coverage-begins-too-early",
-    file: "src/internal/tombstones.ts",
+    file: "src/dsset/format/tombstones.ts",
     what: "The key after which a range begins is not covered by it.",
     find: "compareUtf8(id, after) > 0",
     replace: "compareUtf8(id, after) >= 0",
-    tests: ["test/internal/tombstones.test.ts"]
+    tests: ["test/dsset/format/tombstones.test.ts"]
   },
   {
     name: "truncated-page-covers-all",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "A page that was cut off covers the range up to its last key only (E4).",
     find: "const upTo = reachedEnd ? range.upTo : ",
     replace: "const upTo = reachedEnd || result.results.length > 0 ? range.upTo : ",
@@ -275,7 +275,7 @@ const erasing: ReadonlyArray<Mutant> = [
   },
   {
     name: "covered-from-the-beginning",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "A page covers the range after the key that it began behind, and nothing before it (E4).",
     find: "covered.push({ after, upTo })",
     replace: "covered.push({ after: undefined, upTo })",
@@ -283,31 +283,31 @@ const erasing: ReadonlyArray<Mutant> = [
   },
   {
     name: "case-of-a-uuid-lost",
-    file: "src/internal/bytes.ts",
+    file: "src/dsset/format/bytes.ts",
     what: "Only what comes back as it was is stored as 16 bytes: a UUID in upper case is text.",
     find: "[0-9a-f]{12}$/",
     replace: "[0-9a-f]{12}$/i",
-    tests: ["test/internal/tombstones.test.ts"]
+    tests: ["test/dsset/format/tombstones.test.ts"]
   },
   {
     name: "byte-order-mark-lost",
-    file: "src/internal/bytes.ts",
+    file: "src/dsset/format/bytes.ts",
     what: "An id that begins with a byte order mark keeps it.",
     find: `"utf-8", { ignoreBOM: true }`,
     replace: `"utf-8"`,
-    tests: ["test/internal/tombstones.test.ts"]
+    tests: ["test/dsset/format/tombstones.test.ts"]
   },
   {
     name: "oldest-tombstone-counts",
-    file: "src/internal/tombstones.ts",
+    file: "src/dsset/format/tombstones.ts",
     what: "Of several tombstones of one id the newest counts.",
     find: "Math.max(atMillis,",
     replace: "Math.min(atMillis,",
-    tests: ["test/internal/tombstones.test.ts"]
+    tests: ["test/dsset/format/tombstones.test.ts"]
   },
   {
     name: "garbage-counts-as-gone",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "A hidden item counts as present, so its tombstone stays (E4).",
     find: "view.present.push(item.id)",
     replace: "if (!tombstones.has(item.id)) view.present.push(item.id)",
@@ -318,7 +318,7 @@ const erasing: ReadonlyArray<Mutant> = [
 const listing: ReadonlyArray<Mutant> = [
   {
     name: "id-behind-the-range",
-    file: "src/internal/stored.ts",
+    file: "src/dsset/format/stored.ts",
     what: "Ids behind the end of the key range are refused: no listing would find them.",
     find: "id.startsWith(idsEnd)",
     replace: "id === idsEnd",
@@ -326,7 +326,7 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "payload-indexed",
-    file: "src/internal/stored.ts",
+    file: "src/dsset/format/stored.ts",
     what: "Items have no index, which would limit their values to 1,500 bytes.",
     find: `Trace: item.trace },
     unindexed: "all"`,
@@ -335,7 +335,7 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "item-time-ignored",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "A tombstone hides only what was added within the delay: an id that is used again later is a new item.",
     find: "tombstone !== undefined && item.atMillis <= tombstone + delayMillis",
     replace: "tombstone !== undefined",
@@ -343,7 +343,7 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "late-retry-shown",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "An addition that was first tried within the delay after the pop is hidden, however late it lands (P3).",
     find: "item.atMillis <= tombstone + delayMillis",
     replace: "item.atMillis <= tombstone",
@@ -351,7 +351,7 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "window-ends-too-early",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "An addition of the last moment of the delay is hidden.",
     find: "item.atMillis <= tombstone",
     replace: "item.atMillis < tombstone",
@@ -359,7 +359,7 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "full-page-is-the-end",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "A page as long as its limit says nothing about what comes after it.",
     find: "result.results.length < limit",
     replace: "result.results.length <= limit",
@@ -367,7 +367,7 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "last-page-is-not-the-end",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "A page shorter than its limit is the last one: no further query is made.",
     find: "result.results.length < limit",
     replace: "result.results.length < limit - 1",
@@ -375,7 +375,7 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "cut-off-is-the-end",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "A listing that left visible items out is truncated.",
     find: "page.reachedEnd && !view.cutOff",
     replace: "page.reachedEnd",
@@ -391,7 +391,7 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "no-wrap-around",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "A listing that finds nothing behind the last one begins again.",
     find: "wraps && !hasWrapped",
     replace: "!wraps && !hasWrapped",
@@ -399,7 +399,7 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "truncated-not-continued",
-    file: "src/internal/sweep.ts",
+    file: "src/dsset/sweep.ts",
     what: "A truncated listing is continued by the next one, so that no id starves behind others.",
     find: "leap: undefined, after: last",
     replace: "leap: undefined, after: undefined",
@@ -415,7 +415,7 @@ const listing: ReadonlyArray<Mutant> = [
   },
   {
     name: "listing-without-end",
-    file: "src/internal/listing.ts",
+    file: "src/dsset/listing.ts",
     what: "A listing ends before the items of recipients whose keys lie below its own.",
     find: "{ key: itemsEnd(parent), inclusive: false }",
     replace: "undefined",
@@ -450,59 +450,59 @@ const sweeps: ReadonlyArray<Mutant> = [
   },
   {
     name: "sweep-without-end",
-    file: "src/internal/sweep.ts",
+    file: "src/dsset/sweep.ts",
     what: "A sweep leaps over what has arrived since it began, or it never ends.",
     find: "if (arrivals < minArrivals ||",
     replace: "if (arrivals < Number.POSITIVE_INFINITY ||",
-    tests: ["test/internal/sweep.test.ts", "test/DsSet.order.test.ts"]
+    tests: ["test/dsset/sweep.test.ts", "test/DsSet.order.test.ts"]
   },
   {
     name: "old-items-leapt-over",
-    file: "src/internal/sweep.ts",
+    file: "src/dsset/sweep.ts",
     what: "A listing with anything older than the sweep is no listing of arrivals.",
     find: "if (known !== undefined && version <= known) isArrivals = false",
     replace: "",
-    tests: ["test/internal/sweep.test.ts", "test/DsSet.order.test.ts"]
+    tests: ["test/dsset/sweep.test.ts", "test/DsSet.order.test.ts"]
   },
   {
     name: "leaps-grow-for-ever",
-    file: "src/internal/sweep.ts",
+    file: "src/dsset/sweep.ts",
     what: "After something older the next leap is a short one again.",
     find: "arrivals, leap: undefined, after",
     replace: "arrivals, after",
-    tests: ["test/internal/sweep.test.ts", "test/DsSet.order.test.ts"]
+    tests: ["test/dsset/sweep.test.ts", "test/DsSet.order.test.ts"]
   },
   {
     name: "never-popped-never-swept",
-    file: "src/internal/sweep.ts",
+    file: "src/dsset/sweep.ts",
     what: "A sweep of a set that was never popped ends as well.",
     find: "sweep.listings >= maxUnknown ? sweep.seen : undefined",
     replace: "undefined",
-    tests: ["test/internal/sweep.test.ts", "test/DsSet.order.test.ts"]
+    tests: ["test/dsset/sweep.test.ts", "test/DsSet.order.test.ts"]
   },
   {
     name: "empty-memory-kept",
-    file: "src/internal/setMemory.ts",
+    file: "src/dsset/memory.ts",
     what: "A set about which there is nothing to say has no entry.",
     find: `if (isEmpty(memory)) return
 `,
     replace: "",
-    tests: ["test/DsSet.memory.test.ts", "test/internal/setMemory.test.ts"]
+    tests: ["test/DsSet.memory.test.ts", "test/dsset/memory.test.ts"]
   },
   {
     name: "sets-without-bound",
-    file: "src/internal/setMemory.ts",
+    file: "src/dsset/memory.ts",
     what: "A layer remembers a bounded number of sets.",
     find: "if (all.sets.size <= maxSets) return",
     replace: "if (all.sets.size > 0) return",
-    tests: ["test/internal/setMemory.test.ts"]
+    tests: ["test/dsset/memory.test.ts"]
   }
 ]
 
 const deleting: ReadonlyArray<Mutant> = [
   {
     name: "deletes-expect-nothing",
-    file: "src/internal/deletions.ts",
+    file: "src/dsset/deletions.ts",
     what: "A delete expects the listed snapshot: a late one must not remove a newer item with the same id.",
     find: "expected: chunk",
     replace: "expected: []",
@@ -510,7 +510,7 @@ const deleting: ReadonlyArray<Mutant> = [
   },
   {
     name: "changed-items-block-deletes",
-    file: "src/internal/deletions.ts",
+    file: "src/dsset/deletions.ts",
     what: "When something in a chunk has changed, the rest of the chunk is deleted all the same.",
     find: "chunk.filter((snapshot, index) => sameSnapshot(snapshot, now[index]!))",
     replace: "chunk.filter((_, index) => now.length > index)",
@@ -518,15 +518,15 @@ const deleting: ReadonlyArray<Mutant> = [
   },
   {
     name: "deletes-not-split-by-bytes",
-    file: "src/internal/deletions.ts",
+    file: "src/dsset/deletions.ts",
     what: "Deletions are split by what they delete, which counts against the limit of a commit.",
     find: "storedBytes, datastore.backend.limits.commitBytes",
     replace: "storedBytes, Number.POSITIVE_INFINITY",
-    tests: ["test/internal/deletions.test.ts", "test/DsSet.bytes.test.ts"]
+    tests: ["test/dsset/deletions.test.ts", "test/DsSet.bytes.test.ts"]
   },
   {
     name: "deletes-tried-once",
-    file: "src/internal/deletions.ts",
+    file: "src/dsset/deletions.ts",
     what: "A delete that fails for a while is tried again.",
     find: "attempt >= maxAttempts || !(error.isRetryable",
     replace: "attempt >= 1 || !(error.isRetryable",
@@ -545,7 +545,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "fence-forgotten",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A commit that has not landed is fenced before it counts as lost: it may still be under way.",
     find: "Effect.result(fence(commit))",
     replace: "Effect.result(Effect.void as ReturnType<typeof fence>)",
@@ -553,7 +553,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "fence-with-the-same-token",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A fence has a token of its own: with that of the commit, it would be taken for it.",
     find: "makePop(yield* ids.next,",
     replace: "makePop(options.token,",
@@ -561,7 +561,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "fence-without-a-token",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A fence changes the head, or the late commit still finds it as it expects it.",
     find: "[...tombstones.pops, mark]",
     replace: "tombstones.pops",
@@ -569,7 +569,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "fence-expects-nothing",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A fence expects the head that the commit expects, or it overwrites what has landed meanwhile.",
     find: "expected: [head]",
     replace: "expected: []",
@@ -577,7 +577,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "fence-forgets-tombstones",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A fence keeps the tombstones that are in the head.",
     find: "[...tombstones.pops, mark]",
     replace: "[mark]",
@@ -585,7 +585,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "unreadable-head-is-lost",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A head that cannot be read says nothing about the commit.",
     find: `if (read._tag === "Failure") {
       return yield* again`,
@@ -595,7 +595,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "fence-contention-is-lost",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A fence that meets contention was overtaken, perhaps by the commit itself: the head is read again.",
     find: "return readOn && number === 1 ? yield* attempt(commit, number + 1) : yield* again",
     replace: `return "Lost" as Outcome`,
@@ -603,7 +603,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "lost-race-landed",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A commit whose token is not in the changed head has lost the race.",
     find: "return yield* absent(commit)",
     replace: `return "Landed"`,
@@ -611,7 +611,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "token-not-looked-for",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A commit whose token is in the head has landed.",
     find: "tokenOf(pop) === token",
     replace: "tokenOf(pop) === undefined",
@@ -619,7 +619,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "outcome-looked-for-too-long",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "The search ends before the token itself may be erased, or a landed commit is taken for a lost one.",
     find: "now > commit.giveUpAtMillis",
     replace: "now > commit.giveUpAtMillis * 2",
@@ -635,7 +635,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "delivered-twice-is-lost",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "After a lost race the token is looked for: something on the way may have delivered the commit twice.",
     find: `if (isThere) return Effect.succeed({ outcome: "Landed", changed })`,
     replace: "",
@@ -643,7 +643,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "unseen-race-is-lost",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A race that cannot be looked into leaves the same doubt as a lost response.",
     find: "Effect.map(attempt(commit, 1), (outcome) => ({ outcome, changed: [] }))",
     replace: `Effect.succeed<Contended>({ outcome: "Lost", changed: [] })`,
@@ -651,7 +651,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "patient-after-every-race",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "Only a race that was lost to items alone makes a set patient.",
     find: "if (changed.length === 0 && others.length < expected.length)",
     replace: "if (others.length < expected.length)",
@@ -659,7 +659,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "patient-without-items",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A race in which no item was expected makes no set patient.",
     find: "if (changed.length === 0 && others.length < expected.length)",
     replace: "if (changed.length === 0)",
@@ -667,7 +667,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "erased-token-is-lost",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "After half of the delay a token that is not there proves nothing: it may have been erased.",
     find: `now > giveUpAtMillis ? "Unknown" : "Lost"`,
     replace: `now > giveUpAtMillis * 2 ? "Unknown" : "Lost"`,
@@ -675,7 +675,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "kept-tokens-not-asked",
-    file: "src/internal/outcome.ts",
+    file: "src/dsset/outcome.ts",
     what: "A batch is known to have landed also when its tombstones were erased, by a worker whose clock is ahead.",
     find: "hasToken(found.tokens, token) || ",
     replace: "",
@@ -683,7 +683,7 @@ const outcomes: ReadonlyArray<Mutant> = [
   },
   {
     name: "one-token-fewer",
-    file: "src/internal/tombstones.ts",
+    file: "src/dsset/format/tombstones.ts",
     what: "A head keeps the tokens of its 32 newest pops.",
     find: "const keptTokens = 32",
     replace: "const keptTokens = 31",

@@ -25,7 +25,7 @@ const docBefore = (module: Parsed, start: number): string | undefined => {
   return isDoc ? bodyOf(comment) : undefined
 }
 
-const isClosed = (path: string): boolean => path.includes("/internal/")
+const isClosed = (path: string): boolean => /\/[a-z]\w*\.ts$/.test(path) && !path.endsWith("/index.ts")
 
 const checkDoc = (doc: string, closed: boolean, wantsCategory: boolean): ReadonlyArray<string> => {
   const messages: Array<string> = []

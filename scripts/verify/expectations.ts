@@ -6,7 +6,7 @@ import type { Backend, Snapshot } from "../../src/Backend.ts"
 import * as Entity from "../../src/Entity.ts"
 import type { ContentionError, DatastoreError } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
-import { leaf, remove, upsert, valueOf } from "../../src/testing/internal/facts.ts"
+import { leaf, remove, upsert, valueOf } from "../../src/testing/conformance/setting.ts"
 import { type Answer, type Asked, doNotUse, ended, listed, type Question, tryExpectations } from "./question.ts"
 
 type Failure = ContentionError | DatastoreError

@@ -5,7 +5,7 @@ import { Effect, Result, type Scope } from "effect"
 import type { Backend, Mutation } from "../../src/Backend.ts"
 import { type ContentionError, type DatastoreError, isUnknownOutcome } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
-import { judge, leaf, play, remove, upsert, valueOf } from "../../src/testing/internal/facts.ts"
+import { judge, leaf, play, remove, upsert, valueOf } from "../../src/testing/conformance/setting.ts"
 
 /** What a question is asked with. */
 export interface Asked {

@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import type { Backend, Snapshot } from "../../src/Backend.ts"
 import type { ContentionError, DatastoreError } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
-import { leaf, remove, upsert, valueOf } from "../../src/testing/internal/facts.ts"
+import { leaf, remove, upsert, valueOf } from "../../src/testing/conformance/setting.ts"
 import { type Answer, doNotUse, ended, listed, type Question, writeMany } from "./question.ts"
 
 type Failure = ContentionError | DatastoreError

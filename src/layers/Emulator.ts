@@ -14,19 +14,11 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Datastore from "../Datastore.ts"
 import { type DatastoreError, EmulatorError } from "../EventboxError.ts"
-import { messageOf } from "../internal/foreign.ts"
+import { messageOf } from "../ground/foreign.ts"
+import { answers, answersWithin, EmulatorProblem, findJar, findJava, reset, startProcess } from "./emulator/process.ts"
+import { formatAddress, parseEmulatorHost } from "./google/address.ts"
+import { parseLimit } from "./google/durations.ts"
 import * as GoogleDatastore from "./GoogleDatastore.ts"
-import { parseLimit } from "./internal/durations.ts"
-import {
-  answers,
-  answersWithin,
-  EmulatorProblem,
-  findJar,
-  findJava,
-  reset,
-  startProcess
-} from "./internal/emulatorProcess.ts"
-import { formatAddress, parseEmulatorHost } from "./internal/hostAddress.ts"
 
 /**
  * How to find or start the emulator. Everything is optional.

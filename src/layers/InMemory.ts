@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Backend from "../Backend.ts"
 import * as Datastore from "../Datastore.ts"
+import { entityChanged } from "../datastore/contention.ts"
 import * as Entity from "../Entity.ts"
 import {
   AlreadyExists,
@@ -23,10 +24,9 @@ import {
   type DatastoreReason,
   InvalidArgument
 } from "../EventboxError.ts"
-import { entityChanged } from "../internal/contention.ts"
-import { isBytes } from "../internal/foreign.ts"
+import { isBytes } from "../ground/foreign.ts"
 import * as Key from "../Key.ts"
-import { SortedRows } from "./internal/sortedRows.ts"
+import { SortedRows } from "./memory/sortedRows.ts"
 
 /** Bytes that one commit may have. Source: Datastore limits, "Maximum size for a transaction", 10 MiB. */
 const maxCommitBytes = 10 * 1024 * 1024

@@ -10,7 +10,7 @@ import { layer as withLayer } from "@effect/vitest"
 import * as Duration from "effect/Duration"
 import type * as Layer from "effect/Layer"
 import type { Datastore } from "../Datastore.ts"
-import { conformance } from "./internal/conformance.ts"
+import { conformance } from "./conformance/suite.ts"
 
 /**
  * Where a backend may differ, and how long its tests may take.

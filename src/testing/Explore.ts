@@ -16,11 +16,11 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Datastore } from "../Datastore.ts"
 import * as InMemory from "../layers/InMemory.ts"
-import { type Ending, Search } from "./internal/search.ts"
-import { runAlone } from "./internal/setting.ts"
-import { formatRows } from "./internal/table.ts"
-import { type FaultKind, Probe, type Scenario, World } from "./internal/world.ts"
+import { type Ending, Search } from "./explore/search.ts"
+import { runAlone } from "./explore/setting.ts"
+import { type FaultKind, Probe, type Scenario, World } from "./explore/world.ts"
 import type { Call } from "./Recorder.ts"
+import { formatRows } from "./text/table.ts"
 
 /**
  * Programs by name. Each runs as one fiber.

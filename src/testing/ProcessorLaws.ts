@@ -16,9 +16,9 @@ import * as Schema from "effect/Schema"
 import type { Datastore } from "../Datastore.ts"
 import type { StoreError } from "../EventboxError.ts"
 import type { Recipient, ServiceClass } from "../Processor.ts"
-import { type Broken, type Name, names } from "./internal/lawBroken.ts"
-import { arbitrary, type Draw, fromSchema } from "./internal/lawCase.ts"
-import { runCase } from "./internal/lawRun.ts"
+import { type Broken, type Name, names } from "./laws/broken.ts"
+import { arbitrary, type Draw, fromSchema } from "./laws/case.ts"
+import { runCase } from "./laws/run.ts"
 
 /**
  * A law by its name.

@@ -7,12 +7,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { itemKind } from "../dsset/format/stored.ts"
+import { newestOf, type Pop } from "../dsset/format/tombstones.ts"
 import type * as Entity from "../Entity.ts"
-import { itemKind } from "../internal/stored.ts"
-import { newestOf, type Pop } from "../internal/tombstones.ts"
 import type { Key } from "../Key.ts"
 import * as InMemory from "../layers/InMemory.ts"
-import { popsOf, showPop, showStored, textOf, timeOf } from "./internal/storedText.ts"
+import { popsOf, showPop, showStored, textOf, timeOf } from "./text/storedText.ts"
 
 /**
  * A snapshot as text: entities with their properties, in key order, and for each mailbox its events and tombstones.

@@ -9,7 +9,7 @@ import * as Entity from "../../src/Entity.ts"
 import type { EmulatorError } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
 import * as Emulator from "../../src/layers/Emulator.ts"
-import { answers, findJar } from "../../src/layers/internal/emulatorProcess.ts"
+import { answers, findJar } from "../../src/layers/emulator/process.ts"
 import * as DatastoreSuite from "../../src/testing/DatastoreSuite.ts"
 import { emulatorHost, emulatorLayer, isMissing, onEmulator } from "../utils/emulator.ts"
 

@@ -228,7 +228,7 @@ describe("GoogleDatastore: the login", () => {
         `
         import { Effect } from "effect"
         import * as GoogleDatastore from "./src/layers/GoogleDatastore.ts"
-        import { connect } from "./src/layers/internal/googleClient.ts"
+        import { connect } from "./src/layers/google/client.ts"
         const open = (options) => Effect.runPromise(Effect.scoped(GoogleDatastore.makeBackend(options)))
         const keyFilename = ${JSON.stringify(path)}
         await open({ keyFilename })

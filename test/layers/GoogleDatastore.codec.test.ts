@@ -2,9 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Effect, Schema } from "effect"
 import * as Entity from "../../src/Entity.ts"
 import * as Key from "../../src/Key.ts"
-import { readEntity, UnencodableError, writeEntity } from "../../src/layers/internal/googleEntity.ts"
-import { keyOfEntity, makePartition, noFamily, type Partition } from "../../src/layers/internal/googleKey.ts"
-import { WireReader, WireWriter } from "../../src/layers/internal/protoWire.ts"
+import { readEntity, UnencodableError, writeEntity } from "../../src/layers/google/entity.ts"
+import { keyOfEntity, makePartition, noFamily, type Partition } from "../../src/layers/google/key.ts"
+import { WireReader, WireWriter } from "../../src/layers/google/wire.ts"
 import { encodeWith, messages } from "../utils/scriptedServer.ts"
 
 const partition = makePartition({ projectId: "demo", databaseId: "", namespace: "" })

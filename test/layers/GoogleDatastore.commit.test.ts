@@ -6,8 +6,8 @@ import type { Backend, CommitRequest, Mutation } from "../../src/Backend.ts"
 import * as Entity from "../../src/Entity.ts"
 import type { ContentionError, DatastoreError } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
+import { Code } from "../../src/layers/google/errors.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
-import { Code } from "../../src/layers/internal/googleErrors.ts"
 import { scripted } from "../utils/scriptedBackend.ts"
 import {
   type Answer,
@@ -326,18 +326,18 @@ describe("GoogleDatastore: the answers to a commit", () => {
       assert.include(error.message, `one of ${there}, ${missing} was changed`)
     }))
 
-  it.effect("contention names three keys at most: the head of a set first, items last", () =>
+  it.effect("contention names three keys at most: the first that were expected", () =>
     Effect.gen(function*() {
       const { backend } = yield* scripted({ ...commits, Commit: () => ({ code: Code.failedPrecondition }) })
       const items = Array.from({ length: 200 }, (_, index) => Key.child(box, "dsset.Item", `i${index}`))
       const head = Key.child(box, "dsset.Tombstones", 1)
-      const expected = yield* backend.lookup([...items, there, head])
+      const expected = yield* backend.lookup([there, head, ...items])
 
       const error = yield* Effect.flip(backend.commit({ mutations: [upsertOther], expected }))
 
-      assert.include(error.message, `one of ${head}, ${there}, ${items[0]} and 199 more was changed`)
+      assert.include(error.message, `one of ${there}, ${head}, ${items[0]} and 199 more was changed`)
       const keys = error.reason._tag === "EntityChanged" ? error.reason.keys : []
-      assert.deepStrictEqual(keys.map(String), [head, there, items[0]].map(String))
+      assert.deepStrictEqual(keys.map(String), [there, head, items[0]].map(String))
     }))
 
   it.effect("ALREADY_EXISTS on an expected absence is contention, without a lookup", () =>
@@ -417,18 +417,22 @@ describe("GoogleDatastore: the answers to a commit", () => {
       assert.strictEqual(reasonOf(error), "ContentionError/EntityChanged")
     }))
 
-  it.effect("a refused insert looks up the inserted keys and what is expected, but no items of a set", () =>
+  it.effect("a refused insert looks up the inserted keys and what is expected, and of the deleted a hundred", () =>
     Effect.gen(function*() {
       const { backend, server } = yield* scripted({ ...commits, Commit: () => ({ code: Code.alreadyExists }) })
       const items = Array.from({ length: 500 }, (_, index) => Key.child(box, "dsset.Item", `i${index}`))
       const expected = yield* backend.lookup([...items, other])
 
-      const error = yield* Effect.flip(backend.commit({ mutations: [insert(there)], expected }))
+      const mutations: ReadonlyArray<Mutation> = [
+        insert(there),
+        ...items.map((key) => ({ _tag: "Delete" as const, key }))
+      ]
+      const error = yield* Effect.flip(backend.commit({ mutations, expected }))
 
       assert.strictEqual(reasonOf(error), "DatastoreError/AlreadyExists")
       assert.deepStrictEqual(
-        server.of("Lookup")[1]!.request.keys.map((key: any) => key.path[0].name),
-        ["there", "other"]
+        server.of("Lookup")[1]!.request.keys.map((key: any) => key.path.at(-1).name),
+        ["there", ...items.slice(0, 100).map(({ id }) => id), "other"]
       )
     }))
 

@@ -4,10 +4,10 @@ import { Cause, Effect, Exit, Option } from "effect"
 import type { Snapshot } from "../../src/Backend.ts"
 import type { DatastoreError } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
+import { makePartition } from "../../src/layers/google/key.ts"
+import { strong } from "../../src/layers/google/messages.ts"
+import { lookupWith } from "../../src/layers/google/reads.ts"
 import * as GoogleDatastore from "../../src/layers/GoogleDatastore.ts"
-import { makePartition } from "../../src/layers/internal/googleKey.ts"
-import { strong } from "../../src/layers/internal/googleMessages.ts"
-import { lookupWith } from "../../src/layers/internal/googleReads.ts"
 import { encodeWith, makeScriptedServer, messages, timestamp, wireKey } from "../utils/scriptedServer.ts"
 
 const key = Key.make("K", "a")

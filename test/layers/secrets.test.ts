@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { isPath, plainWords, shown } from "../../src/layers/internal/secrets.ts"
+import { isPath, plainWords, shown } from "../../src/layers/google/secrets.ts"
 
 const token = "ya29.a0AfB_byC-0123456789abcdefghijklmnopqrstuvwxyz"
 

@@ -200,7 +200,7 @@ describe("tidy: doc comments", () => {
       "doc of x: no @category (nor @internal)"
     ])
     assert.deepStrictEqual(messagesOf(`${doc("Adds.", "", "@internal")}export const x = 1\n`), [])
-    assert.deepStrictEqual(messagesOf(`${doc("Adds.")}export const x = 1\n`, "src/internal/some.ts"), [])
+    assert.deepStrictEqual(messagesOf(`${doc("Adds.")}export const x = 1\n`, "src/dsset/some.ts"), [])
   })
 
   it("refuses parts out of order and a first sentence without an end", () => {

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Mutation } from "../../src/Backend.ts"
+import { encode, makePop, type Pop } from "../../src/dsset/format/tombstones.ts"
 import * as Entity from "../../src/Entity.ts"
-import { encode, makePop, type Pop } from "../../src/internal/tombstones.ts"
 import * as Key from "../../src/Key.ts"
-import { holdsTombstones, isPage, TombstonesOf } from "../../src/testing/internal/simTombstones.ts"
+import { holdsTombstones, isPage, TombstonesOf } from "../../src/testing/simulate/tombstones.ts"
 
 const parent = Key.make("Box", "r")
 const headKey = Key.child(parent, "dsset.Tombstones", 1)

@@ -6,7 +6,7 @@
  */
 import { Effect, type Scope } from "effect"
 import { connect, createServer, type Server, type Socket } from "node:net"
-import { WireReader } from "../../src/layers/internal/protoWire.ts"
+import { WireReader } from "../../src/layers/google/wire.ts"
 import { emulatorHost } from "./emulator.ts"
 import { type Armed, type Fault, isCommit, makeTcpProxy } from "./tcpProxy.ts"
 

@@ -1,8 +1,8 @@
 import { Context, Effect, Exit, type Fiber, References } from "effect"
 import type { Backend, CommitRequest } from "../../src/Backend.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
-import { Chance } from "../../src/testing/internal/simRandom.ts"
-import { type Process, World } from "../../src/testing/internal/simWorld.ts"
+import { Chance } from "../../src/testing/simulate/random.ts"
+import { type Process, World } from "../../src/testing/simulate/world.ts"
 
 /** Processes over one store, each request of which takes its time both ways, in virtual time. */
 export interface LatencyWorld {

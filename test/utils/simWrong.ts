@@ -1,8 +1,8 @@
 import { Effect, Option } from "effect"
 import { type Backend, type CommitRequest, type Mutation, mutationKey } from "../../src/Backend.ts"
+import { decode, encode, idsOf, makePop, type Pop, tokenOf } from "../../src/dsset/format/tombstones.ts"
 import type * as Entity from "../../src/Entity.ts"
 import type { DatastoreError } from "../../src/EventboxError.ts"
-import { decode, encode, idsOf, makePop, type Pop, tokenOf } from "../../src/internal/tombstones.ts"
 import type * as Simulate from "../../src/testing/Simulate.ts"
 
 /*

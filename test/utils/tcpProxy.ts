@@ -7,7 +7,7 @@
  */
 import { Effect, type Scope } from "effect"
 import { connect, createServer, type Server, type Socket } from "node:net"
-import { WireReader } from "../../src/layers/internal/protoWire.ts"
+import { WireReader } from "../../src/layers/google/wire.ts"
 
 /**
  * - `cutRequest`: the connection breaks before the request gets to the server.
