@@ -24,10 +24,10 @@ import type * as Types from "effect/Types"
 import type { Datastore } from "./Datastore.ts"
 import type { ContentionError, StoreError } from "./EventboxError.ts"
 import { isBytes } from "./ground/foreign.ts"
+import type { Transaction } from "./ground/transaction.ts"
 import * as Key from "./Key.ts"
 import { flatMapAtOnce, type JsonCodec, makeJsonCodec, mapAtOnce, parse, safely, toText } from "./processor/codec.ts"
 import { makeEntityProcessor, type StateText, StateTextId } from "./processor/entity.ts"
-import type { Transaction } from "./Transaction.ts"
 
 const RecipientTypeId = "~eventbox/Processor/Recipient"
 declare const AdviceTypeId: unique symbol

@@ -1,18 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Datastore from "../src/Datastore.ts"
+import { remembering } from "../src/datastore/reads.ts"
 import * as DsSet from "../src/DsSet.ts"
-import { recall } from "../src/dsset/memory.ts"
+import { placeOf, recall } from "../src/dsset/memory.ts"
+import * as Transaction from "../src/ground/transaction.ts"
 import * as Key from "../src/Key.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
-import * as Transaction from "../src/Transaction.ts"
 import { add, list, pop, set, shown, values } from "./utils/boxSet.ts"
 import { defectOf, entity, operationsOf, otherProcess, read, storedItems, world, writesHead } from "./utils/boxWorld.ts"
 
 const headKey = Key.make("Parent", "parent", "dsset.Tombstones", 1)
 const itemKey = (id: string) => Key.make("Parent", "parent", "dsset.Item", id)
 
-const isPatient = Effect.map(Datastore.Datastore, (datastore) => recall(datastore, set.parent).isPatient)
+const isPatient = Effect.map(Datastore.Datastore, (datastore) => recall(placeOf(datastore, set.parent)).isPatient)
 
 /** Loses a race for all that is visible, against an addition that replaces the first of these ids. */
 const loseToItems = (...ids: ReadonlyArray<string>) =>
@@ -415,7 +416,7 @@ describe("a listing of a fiber whose reads are remembered", () => {
     Effect.gen(function*() {
       const other = yield* elsewhere(popAll)
 
-      const [popped] = yield* Datastore.remembering(Effect.gen(function*() {
+      const [popped] = yield* remembering(Effect.gen(function*() {
         yield* add(["a"])
         yield* list()
         yield* other

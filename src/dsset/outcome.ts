@@ -5,29 +5,29 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { Snapshot } from "../Backend.ts"
-import { changedAmong, type Datastore, sendCommit } from "../Datastore.ts"
+import { changedAmong } from "../datastore/reads.ts"
+import { sendCommit } from "../datastore/sending.ts"
 import { isUnknownOutcome } from "../EventboxError.ts"
+import type { Contended, Outcome, Witness } from "../ground/transaction.ts"
 import type { IdSource } from "../Ids.ts"
-import type { Key } from "../Key.ts"
-import type { Contended, Outcome, Witness } from "../Transaction.ts"
 import { type Head, headEntity, headKind, itemKind, readHead } from "./format/stored.ts"
 import { hasToken, makePop, type Pop, tokenOf, withToken } from "./format/tombstones.ts"
 import { loadPages } from "./livePages.ts"
+import { type Place, setPatience } from "./memory.ts"
 
 const maxAttempts = 8
 
 /** A commit, as far as its outcome is concerned. */
 interface Commit {
-  readonly datastore: Datastore["Service"]
-  readonly parent: Key
+  readonly place: Place
   /** The head that it was to replace, and what that held. */
   readonly head: Snapshot
   readonly tombstones: Head
   readonly token: string
   readonly ids: IdSource
   readonly giveUpAtMillis: number
-  /** Called when the race was lost to items alone. */
-  readonly onItemsChanged: () => void
+  /** All sets that the transaction pops: their next batches are patient when the race was lost to items alone. */
+  readonly places: ReadonlyArray<Place>
 }
 
 /** Tells how a commit of pops ended. */
@@ -94,7 +94,9 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
     onFailure: () => Effect.map(attempt(commit, 1), (outcome) => ({ outcome, changed: [] })),
     onSuccess: ({ changed, isThere }) => {
       if (isThere) return Effect.succeed({ outcome: "Landed", changed })
-      if (changed.length === 0 && others.length < expected.length) commit.onItemsChanged()
+      if (changed.length === 0 && others.length < expected.length) {
+        for (const place of commit.places) setPatience(place, true)
+      }
       const outcome = changed.some(({ key }) => key.kind === headKind)
         ? absent(commit)
         : Effect.succeed<Outcome>("Lost")
@@ -105,25 +107,25 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
 
 /** Which of these have changed, among them the head, and whether the token is there, in the head or in a page. */
 const look = Effect.fnUntraced(
-  function*({ datastore, head, parent, tombstones, token }: Commit, expected: ReadonlyArray<Snapshot>) {
-    const now = yield* datastore.backend.lookup(expected.map(({ key }) => key))
+  function*({ head, place, tombstones, token }: Commit, expected: ReadonlyArray<Snapshot>) {
+    const now = yield* place.datastore.backend.lookup(expected.map(({ key }) => key))
     const changed = changedAmong(expected, now)
     const name = head.key.toString()
     const found = readHead(now.find(({ key }) => key.toString() === name)!)
     if (found === undefined) return { changed, isThere: false }
     if (hasToken(found.tokens, token) || isAmong(token, found.pops)) return { changed, isThere: true }
     const younger = found.pages.filter(({ number }) => number >= tombstones.next)
-    return { changed, isThere: (yield* loadPages(datastore, parent, younger)).some(({ pops }) => isAmong(token, pops)) }
+    return { changed, isThere: (yield* loadPages(place, younger)).some(({ pops }) => isAmong(token, pops)) }
   }
 )
 
 const isAmong = (token: string, pops: ReadonlyArray<Pop>): boolean => pops.some((pop) => tokenOf(pop) === token)
 
-const fence = Effect.fnUntraced(function*({ datastore, head, ids, tombstones }: Commit) {
+const fence = Effect.fnUntraced(function*({ head, ids, place, tombstones }: Commit) {
   const mark = makePop(yield* ids.next, yield* Clock.currentTimeMillis, [])
   const pops = [...tombstones.pops, mark]
   const tokens = withToken(tombstones.tokens, tokenOf(mark))
-  yield* sendCommit(datastore, {
+  yield* sendCommit(place.datastore, {
     mutations: [{ _tag: "Upsert", entity: headEntity(head.key, { ...tombstones, pops, tokens }) }],
     expected: [head]
   })

@@ -20,13 +20,13 @@ import {
 import * as Metrics from "../EventboxMetrics.ts"
 import { retryOnceFailed } from "../ground/retries.ts"
 import type { Recipient, ServiceClass } from "../Processor.ts"
-import { type BatchOptions, type BatchResult, isTransient, type Part, runBatch, type Watch } from "./batch.ts"
+import { type Batched, type BatchOptions, isTransient, type Part, runBatch, type Watch } from "./batch.ts"
 import type { Landing } from "./landing.ts"
 
 /** What becomes of the batches of one call, written down as it happens, so that an interruption loses nothing of it. */
 export interface Course<E> {
   /** Batches that ended well, in order. */
-  readonly landed: Array<BatchResult<E>>
+  readonly landed: Array<Batched<E>>
   /** Events that failed alone, by id, in order; no further batch of the call takes them. */
   readonly failed: Map<string, EventCause<E>>
   /** Events that failed in the processor's hands since the last one that was consumed. */
@@ -81,7 +81,7 @@ export const isolate = Effect.fnUntraced(function*<Self, S, A, E>(
   }
 })
 
-const hasEffect = ({ garbage, transitions }: BatchResult<any>): boolean => transitions > 0 || garbage > 0
+const hasEffect = ({ garbage, transitions }: Batched<any>): boolean => transitions > 0 || garbage > 0
 
 const runWhole = Effect.fnUntraced(function*<Self, S, A, E>(
   course: Course<E>,

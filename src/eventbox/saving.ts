@@ -5,9 +5,9 @@
 import * as Effect from "effect/Effect"
 import type { Datastore } from "../Datastore.ts"
 import type { StoreError } from "../EventboxError.ts"
+import type { Transaction } from "../ground/transaction.ts"
 import type { EVersion, Processor, Recipient, Transition } from "../Processor.ts"
 import { hasText, type Loaded, type StateText, StateTextId } from "../processor/entity.ts"
-import type { Transaction } from "../Transaction.ts"
 import { isChanged, isIdle, withoutNoops } from "./decision.ts"
 
 /** What a batch knows when it has loaded. */
