@@ -3,19 +3,19 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import type { Snapshot } from "../Backend.ts"
 import { changedAmong } from "../datastore/reads.ts"
 import { sendCommit } from "../datastore/sending.ts"
 import { isUnknownOutcome } from "../EventboxError.ts"
+import { retryOnceFailed } from "../ground/retries.ts"
 import type { Contended, Outcome, Witness } from "../ground/transaction.ts"
 import type { IdSource } from "../Ids.ts"
 import { type Head, headEntity, headKind, itemKind, readHead } from "./format/stored.ts"
 import { hasToken, makePop, type Pop, tokenOf, withToken } from "./format/tombstones.ts"
 import { loadPages } from "./livePages.ts"
 import { type Place, setPatience } from "./memory.ts"
-
-const maxAttempts = 8
 
 /** A commit, as far as its outcome is concerned. */
 interface Commit {
@@ -32,7 +32,7 @@ interface Commit {
 
 /** Tells how a commit of pops ended. */
 export const makeWitness = (commit: Commit): Witness => ({
-  afterDoubt: attempt(commit, 1),
+  afterDoubt: search(commit),
   afterContention: (expected) => whoWasFirst(commit, expected)
 })
 
@@ -48,33 +48,38 @@ export const makeWitness = (commit: Commit): Witness => ({
  * absent token proves nothing when the head has changed, since tokens are erased with their tombstones. Costs 1 read, 1
  * for each younger page, and 1 write for a fence.
  */
-const attempt = (commit: Commit, number: number): Effect.Effect<Outcome> =>
-  Effect.gen(function*() {
-    const again = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      number >= maxAttempts || now > commit.giveUpAtMillis ? Effect.succeed<Outcome>("Unknown") : Effect.andThen(
-        Effect.flatMap(Random.nextBetween(0.5, 1.5), (jitter) =>
-          Effect.sleep(100 * 2 ** (number - 1) * jitter)),
-        attempt(commit, number + 1)
-      ))
-    const read = yield* Effect.result(look(commit, [commit.head]))
-    if (read._tag === "Failure") {
-      return yield* again
-    }
-    const { changed, isThere } = read.success
-    if (isThere) {
-      return "Landed"
-    }
-    if (changed.length > 0) {
-      return yield* absent(commit)
-    }
-    const fenced = yield* Effect.result(fence(commit))
-    if (fenced._tag === "Success") {
-      return "Fenced"
-    }
-    // Somebody was first: the commit itself or another one; the next read tells. No answer to the fence: read as well.
-    const readOn = fenced.failure._tag === "ContentionError" || isUnknownOutcome(fenced.failure)
-    return readOn && number === 1 ? yield* attempt(commit, number + 1) : yield* again
+const search = (commit: Commit): Effect.Effect<Outcome> =>
+  Effect.suspend(() => {
+    let looks = 0
+    const once: Effect.Effect<Outcome, Unsettled> = Effect.gen(function*() {
+      looks++
+      const { changed, isThere } = yield* Effect.mapError(look(commit, [commit.head]), () => unsettled)
+      if (isThere) return "Landed"
+      if (changed.length > 0) return yield* absent(commit)
+      const fenced = yield* Effect.result(fence(commit))
+      if (Result.isSuccess(fenced)) return "Fenced"
+      // Somebody was first: the commit itself or another one; the next read tells. No answer to the fence: read as well.
+      const readOn = looks === 1 && (fenced.failure._tag === "ContentionError" || isUnknownOutcome(fenced.failure))
+      return yield* readOn ? once : Effect.fail(unsettled)
+    })
+    const isInTime = () =>
+      Effect.map(Clock.currentTimeMillis, (now) => looks < maxLooks && now <= commit.giveUpAtMillis)
+    return Effect.orElseSucceed(
+      retryOnceFailed(once, () => ({ while: isInTime, schedule: betweenLooks })),
+      (): Outcome => "Unknown"
+    )
   })
+
+/** The outcome cannot be told yet. */
+interface Unsettled {
+  readonly _tag: "Unsettled"
+}
+
+const unsettled: Unsettled = { _tag: "Unsettled" }
+
+const maxLooks = 8
+
+const betweenLooks = Schedule.jittered(Schedule.exponential("100 millis"))
 
 /** What it means that the token is not there although the head has changed. */
 const absent = ({ giveUpAtMillis }: Commit): Effect.Effect<Outcome> =>
@@ -91,7 +96,7 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
   const others = expected.filter(({ key }) => key.kind !== itemKind)
   return Effect.matchEffect(look(commit, others), {
     // What cannot be looked at leaves the same doubt as a lost response.
-    onFailure: () => Effect.map(attempt(commit, 1), (outcome) => ({ outcome, changed: [] })),
+    onFailure: () => Effect.map(search(commit), (outcome) => ({ outcome, changed: [] })),
     onSuccess: ({ changed, isThere }) => {
       if (isThere) return Effect.succeed({ outcome: "Landed", changed })
       if (changed.length === 0 && others.length < expected.length) {
