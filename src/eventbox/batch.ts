@@ -44,7 +44,7 @@ import {
   type Transition
 } from "../Processor.ts"
 import { carryText, type Loaded } from "../processor/entity.ts"
-import { misuse } from "./decision.ts"
+import { isEVersion, misread, misuse } from "./decision.ts"
 import { age, decodeItems, oldestFirst } from "./decoding.ts"
 import type { Landing } from "./landing.ts"
 import type { BatchResult } from "./model.ts"
@@ -158,9 +158,11 @@ const batch = Effect.fnUntraced(function*<Self, S, A, E>(
   // Round 1. Another box's state may well not load: whose mailbox it is says more.
   const [listing, exit] = yield* Effect.all([
     part === undefined ? list(start, options) : relist(part.listing, part.ids, part.verify),
-    Effect.exit(remembering(processor.loadState(recipient)))
+    Effect.exit(remembering(call(start, "loadState", () => processor.loadState(recipient))))
   ], { concurrency: "unbounded" })
   const [read, remembered] = yield* exit
+  const misloaded = misread(read)
+  if (misloaded !== undefined) return yield* broken(start, "loadState", misloaded)
   yield* linkTraces(listing.items.map(({ trace }) => trace))
   const events = yield* eventsOf(start, listing)
   const running = { ...start, processor, listing, loaded: carryText(read), remembered, events }
@@ -238,9 +240,16 @@ export const implementationOf = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>
 ): Effect.Effect<Processor<Self, S, A, E>, never, Self> =>
   Effect.flatMap(box, (processor) => {
-    const problem = misprovided(box, processor)
+    const problem = misprovided(box, processor) ?? misshapen(box.key, processor)
     return problem === undefined ? Effect.succeed(processor) : Effect.die(new Error(problem))
   })
+
+const misshapen = (box: string, processor: Processor<any, any, any, any>): string | undefined => {
+  for (const name of ["loadState", "prepareMutation", "saveState"] as const) {
+    if (typeof processor[name] !== "function") return `The processor of ${box} is broken: it has no function ${name}`
+  }
+  return undefined
+}
 
 /** Lists, measures, and sends off the deletion of stored garbage: its tombstones stay while it does. // E4 */
 const list = Effect.fnUntraced(function*(
@@ -301,10 +310,10 @@ const decide = Effect.fnUntraced(function*<Self, S, A, E>(
   const check = (mutation: Mutation<S, A, E>) => {
     const problem = misuse(mutation, ids)
     if (problem === undefined) return Effect.void
-    return Effect.die(new Error(`prepareMutation of ${recipient.key}: ${problem}`))
+    return broken(running, "prepareMutation", problem)
   }
   const mutation = yield* Effect.catch(
-    processor.prepareMutation(events, loaded.state, recipient),
+    call(running, "prepareMutation", () => processor.prepareMutation(events, loaded.state, recipient)),
     (failure): Effect.Effect<never, E | StoreError, Datastore> => {
       if (!isPrepareFailure<E | StoreError, A>(failure)) return Effect.fail(failure)
       const { error, garbage } = failure
@@ -332,13 +341,36 @@ const deleteGarbage = <Self, S, A, E>(
 
 /** E1: the commit expects all that `loadState` looked up, or `fetchEVersion` reads the version again. */
 const checkEVersion = <Self, S, A, E>(
-  { loaded: { eversion }, processor, recipient, remembered }: Batch<Self, S, A, E>
-): Effect.Effect<void, E | ContentionError | StoreError, Datastore | Transaction.Transaction> =>
-  processor.fetchEVersion === undefined
-    ? Effect.map(Transaction.Transaction, (transaction) => {
+  running: Batch<Self, S, A, E>
+): Effect.Effect<void, E | ContentionError | StoreError, Datastore | Transaction.Transaction> => {
+  const { loaded: { eversion }, processor, recipient, remembered } = running
+  if (processor.fetchEVersion === undefined) {
+    return Effect.map(Transaction.Transaction, (transaction) => {
       for (const snapshot of remembered.values()) Transaction.recordRead(transaction, snapshot)
     })
-    : Effect.flatMap(processor.fetchEVersion(recipient), (actual) =>
-      actual === eversion
-        ? Effect.void
-        : Effect.fail(new ContentionError({ reason: new EVersionChanged({ expected: eversion, actual }) })))
+  }
+  return Effect.flatMap(processor.fetchEVersion(recipient), (actual) => {
+    if (actual === eversion) return Effect.void
+    return isEVersion(actual)
+      ? Effect.fail(new ContentionError({ reason: new EVersionChanged({ expected: eversion, actual }) }))
+      : broken(running, "fetchEVersion", "gave no integer from 0 on")
+  })
+}
+
+/** Calls a function of the processor: what is no effect would stop the runtime, without a word about whose it is. */
+const call = <A, E, R>(
+  start: Start<any, any, any, any>,
+  callback: string,
+  evaluate: () => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  const effect = evaluate()
+  return Effect.isEffect(effect) ? effect : broken(start, callback, "gave no Effect")
+}
+
+/** A processor that does not keep its contract is a mistake of the program. */
+const broken = (
+  { box, recipient }: Start<any, any, any, any>,
+  callback: string,
+  problem: string
+): Effect.Effect<never> =>
+  Effect.die(new Error(`The processor of ${box.key} is broken: ${callback} of ${recipient.key}: ${problem}`))
