@@ -4,8 +4,8 @@
 import * as Arbitrary from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { messageOf } from "../../ground/foreign.ts"
 import type { PayloadCodec } from "../../Processor.ts"
-import { messageOf } from "../../processor/codec.ts"
 import { Broken, type ShownEvent } from "./broken.ts"
 
 /** One run as it is drawn. */
