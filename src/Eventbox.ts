@@ -36,6 +36,7 @@ import {
 import * as Metrics from "./EventboxMetrics.ts"
 import { decodeItems, implementationOf, isTransient, oldestFirst, runBatch } from "./internal/batch.ts"
 import { inBatch } from "./internal/batchMark.ts"
+import { asEffect } from "./internal/decision.ts"
 import { type Emission, makeItems } from "./internal/emission.ts"
 import { beginCourse, type Course, isExhausted, isolate, type Seen } from "./internal/isolation.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
@@ -43,7 +44,14 @@ import { handingOver, type Landing, withPostProcess } from "./internal/landing.t
 import { retryOnceFailed } from "./internal/retries.ts"
 import { type Cursor, isAtStart } from "./internal/sweep.ts"
 import { FromString } from "./Key.ts"
-import type { Event, EVersion, PostProcess, Recipient, ServiceClass } from "./Processor.ts"
+import {
+  checkAddress,
+  type Event,
+  type EVersion,
+  type PostProcess,
+  type Recipient,
+  type ServiceClass
+} from "./Processor.ts"
 import * as Transaction from "./Transaction.ts"
 
 export {
@@ -303,6 +311,7 @@ export const list = <Self, S, A, E>(
   recipient: Recipient<NoInfer<Self>>
 ): Effect.Effect<ReadonlyArray<Result.Result<Event<A>, EventDecodeError>>, DatastoreError, Datastore> =>
   Effect.gen(function*() {
+    checkAddress("Eventbox.list", box, recipient)
     yield* Transaction.refuseInside("Eventbox.list", "list before or after it")
     const set = DsSet.make({ parent: recipient.key })
     const listing = yield* DsSet.listAll(set)
@@ -335,7 +344,14 @@ export const loadState = <Self, S, A, E>(
   { readonly state: S; readonly eversion: EVersion },
   E | ContentionError | StoreError,
   Self | Datastore
-> => Effect.flatMap(implementationOf(box), (processor) => processor.loadState(recipient))
+> =>
+  Effect.suspend(() => {
+    checkAddress("Eventbox.loadState", box, recipient)
+    return Effect.flatMap(
+      implementationOf(box),
+      (processor) => asEffect("loadState", recipient, processor.loadState(recipient))
+    )
+  })
 
 /**
  * Processes one batch of events: loads, decides, and lands state, side effects and the consumption of events together.
@@ -381,6 +397,7 @@ export const processBatch = <Self, S, A, E>(
   Self | Datastore
 > =>
   handingOver(recipient, (landing: Landing<E>) => {
+    checkAddress("Eventbox.processBatch", box, recipient)
     const { maxBytes, maxEvents = defaultMaxEvents } = options ?? {}
     const batch = runBatch(box, recipient, { maxEvents, maxBytes, cursor: undefined }, landing)
     return inBatch(
@@ -467,6 +484,7 @@ export const drain = <Self, S, A, E>(
   options?: ProcessOptions<NoInfer<E>>
 ): Effect.Effect<Summary<E>, E | ContentionError | EventFailed<E> | MailboxOwned | StoreError, Self | Datastore> =>
   Effect.gen(function*() {
+    checkAddress("Eventbox.drain", box, recipient)
     const cursor = yield* DsSet.cursorOf(DsSet.make({ parent: recipient.key }))
     let total: Summary<E> = emptySummary
     let before: Course<E> | undefined
@@ -502,6 +520,7 @@ const send = Effect.fnUntraced(function*<Self, S, A, E>(
   recipient: Recipient<Self>,
   emissions: ReadonlyArray<Emission<A>>
 ): Effect.fn.Return<ReadonlyArray<string>, DatastoreError | EventRejected, Datastore> {
+  checkAddress("Eventbox.emit", box, recipient)
   const { parent } = DsSet.make({ parent: recipient.key })
   const { ids, items } = yield* makeItems(box.eventCodec, parent, emissions, DsSet.maxEntityBytes)
   const add = DsSet.addItems(items)
@@ -557,6 +576,7 @@ const cycle = Effect.fnUntraced(function*<Self, S, A, E>(
   cursor: Cursor | undefined,
   before: Course<E> | undefined
 ): Effect.fn.Return<Cycle<E>, E | ContentionError | MailboxOwned | StoreError, Self | Datastore> {
+  checkAddress("Eventbox.process", box, recipient)
   const datastore = yield* Datastore
   const { maxBytes, maxEvents = defaultMaxEvents, retry = defaultRetry } = options ?? {}
   const maxFailures = maxFailuresOf(options)

@@ -459,6 +459,27 @@ export const misprovided = (
 }
 
 /**
+ * Throws when a call was not given a box and a recipient of its kind, as programs without types may do.
+ *
+ * @internal
+ */
+export const checkAddress = (
+  call: string,
+  box: ServiceClass<any, any, any, any, any>,
+  recipient: Recipient<any>
+): void => {
+  if (typeof box?.recipient !== "function") {
+    throw new Error(`${call} takes a box first: a class made with Processor.Service`)
+  }
+  if (!Key.isKey(recipient?.key)) {
+    throw new Error(`${call} takes a recipient of the box ${box.key} second: make it with its \`recipient\``)
+  }
+  if (recipient.key.kind !== box.kind) {
+    throw new Error(`${call}: ${recipient.key} is no recipient of the box ${box.key}, whose kind is ${box.kind}`)
+  }
+}
+
+/**
  * Encodes values to bytes and back.
  *
  * **Details**

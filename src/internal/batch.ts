@@ -40,7 +40,7 @@ import {
   type Transition
 } from "../Processor.ts"
 import * as Transaction from "../Transaction.ts"
-import { misuse } from "./decision.ts"
+import { asEffect, misuse } from "./decision.ts"
 import { deleteUnchanged } from "./deletions.ts"
 import { linkTraces } from "./emission.ts"
 import { carryText, type Loaded as LoadedState } from "./entityProcessor.ts"
@@ -367,7 +367,7 @@ const load = <Self, S, A, E>(
   recipient: Recipient<Self>
 ): Effect.Effect<Loaded<S>, E | ContentionError | StoreError, Datastore> =>
   Effect.map(
-    remembering(processor.loadState(recipient)),
+    remembering(asEffect("loadState", recipient, processor.loadState(recipient))),
     ([read, remembered]) => ({ ...carryText(read), remembered })
   )
 
@@ -384,7 +384,7 @@ const decide = Effect.fnUntraced(function*<Self, S, A, E>(
     return Effect.die(new Error(`prepareMutation of ${recipient.key}: ${problem}`))
   }
   const mutation = yield* Effect.catch(
-    processor.prepareMutation(events, loaded.state, recipient),
+    asEffect("prepareMutation", recipient, processor.prepareMutation(events, loaded.state, recipient)),
     (failure): Effect.Effect<never, E | StoreError, Datastore> => {
       if (!isPrepareFailure<E | StoreError, A>(failure)) return Effect.fail(failure)
       return check({ transitions: [], garbage: failure.garbage }).pipe(
@@ -468,7 +468,7 @@ const checkEVersion = <Self, S, A, E>(
     ? Effect.map(Transaction.Transaction, (transaction) => {
       for (const snapshot of remembered.values()) Transaction.recordRead(transaction, snapshot)
     })
-    : Effect.flatMap(processor.fetchEVersion(recipient), (actual) =>
+    : Effect.flatMap(asEffect("fetchEVersion", recipient, processor.fetchEVersion(recipient)), (actual) =>
       actual === eversion
         ? Effect.void
         : Effect.fail(new ContentionError({ reason: new EVersionChanged({ expected: eversion, actual }) })))

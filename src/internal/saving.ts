@@ -7,7 +7,7 @@ import type { Datastore } from "../Datastore.ts"
 import type { StoreError } from "../EventboxError.ts"
 import type { EVersion, Processor, Recipient, Transition } from "../Processor.ts"
 import type { Transaction } from "../Transaction.ts"
-import { isChanged, isIdle, withoutNoops } from "./decision.ts"
+import { asEffect, isChanged, isIdle, withoutNoops } from "./decision.ts"
 import { hasText, type Loaded, type StateText, StateTextId } from "./entityProcessor.ts"
 
 /** What a batch knows when it has loaded. */
@@ -64,8 +64,9 @@ export const saveChanged = <Self, S, A, E>(
   const touched = transitions.some(({ touch }) => touch === true)
   const eversion = (loaded.eversion + 1) as EVersion
   const texts = textOf(place)
+  const save = () => asEffect("saveState", recipient, processor.saveState(state, eversion, recipient))
   if (texts === undefined) {
-    return touched || isChanged(loaded.state, state) ? processor.saveState(state, eversion, recipient) : Effect.void
+    return touched || isChanged(loaded.state, state) ? save() : Effect.void
   }
   return Effect.flatMap(
     texts.textToSave(loaded, state, recipient.key, touched),
@@ -73,7 +74,7 @@ export const saveChanged = <Self, S, A, E>(
       if (text === undefined) return texts.keep(loaded, recipient.key)
       return processor.saveState === texts.saveState
         ? texts.saveText(text, eversion, recipient.key)
-        : processor.saveState(state, eversion, recipient)
+        : save()
     }
   )
 }
