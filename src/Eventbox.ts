@@ -41,6 +41,7 @@ import { type Emission, makeItems } from "./internal/emission.ts"
 import { beginCourse, type Course, isExhausted, isolate, type Seen } from "./internal/isolation.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
 import { handingOver, type Landing, withPostProcess } from "./internal/landing.ts"
+import { wrongOption } from "./internal/processOptions.ts"
 import { retryOnceFailed } from "./internal/retries.ts"
 import { type Cursor, isAtStart } from "./internal/sweep.ts"
 import { FromString } from "./Key.ts"
@@ -438,7 +439,7 @@ export const processBatch = <Self, S, A, E>(
  *
  * Fails with {@link EventFailed} when events failed alone, and otherwise as {@link processBatch}, when the schedule
  * ends. Dies inside a transaction and inside a batch, whichever recipient that is of (in a post-process effect it is
- * allowed), and when `maxFailures` is not a positive integer or `Infinity`.
+ * allowed), and for an option that is not what it says.
  *
  * **Gotchas**
  *
@@ -579,11 +580,9 @@ const cycle = Effect.fnUntraced(function*<Self, S, A, E>(
   checkAddress("Eventbox.process", box, recipient)
   const datastore = yield* Datastore
   const { maxBytes, maxEvents = defaultMaxEvents, retry = defaultRetry } = options ?? {}
+  const problem = wrongOption(options)
+  if (problem !== undefined) return yield* Effect.die(new Error(`Eventbox: ${problem}`))
   const maxFailures = maxFailuresOf(options)
-  if (!(maxFailures >= 1 && Math.ceil(maxFailures) === maxFailures)) {
-    const message = `Eventbox: maxFailures is a positive integer or Infinity, got ${maxFailures}`
-    return yield* Effect.die(new Error(message))
-  }
   const course = beginCourse(before)
   const [ended, postProcessed] = yield* withPostProcess(recipient, options, (landing: Landing<E>) => {
     const settings = { box, recipient, maxEvents, maxBytes, cursor, retry, maxFailures, landing }

@@ -193,6 +193,31 @@ describe("misuse says what is wrong and what to do", () => {
       }).pipe(Effect.provide(InMemory.layer)))
   }
 
+  const options: Readonly<Record<string, Eventbox.ProcessOptions>> = {
+    "maxFailures is a positive integer or Infinity, got NaN": { maxFailures: Number.NaN },
+    "whenBusy is \"wait\" or \"skip\", got never": { whenBusy: "never" as any },
+    "retry is a Schedule of Effect; see defaultRetry": { retry: { times: 3 } as any },
+    "postProcess is a Schedule of Effect": { postProcess: 3 as any },
+    "postProcessGrace is a time from 0 on, such as \"10 seconds\", got NaN": { postProcessGrace: Number.NaN },
+    "postProcessGrace is a time from 0 on, such as \"10 seconds\", got -1": { postProcessGrace: -1 },
+    "postProcessGrace is a time from 0 on, such as \"10 seconds\", got soon": { postProcessGrace: "soon" as any }
+  }
+  for (const [problem, wrong] of Object.entries(options)) {
+    it.effect(`an option of process and drain that cannot be meant dies at once: ${problem}`, () =>
+      Effect.gen(function*() {
+        assert.strictEqual(yield* deathOf(Eventbox.process(Notes, notes, wrong)), `Eventbox: ${problem}`)
+        assert.strictEqual(yield* deathOf(Eventbox.drain(Notes, notes, wrong)), `Eventbox: ${problem}`)
+      }).pipe(Effect.provide([Notes.layer, InMemory.layer])))
+  }
+
+  it.effect("a grace without time and one without end are options", () =>
+    Effect.gen(function*() {
+      for (const postProcessGrace of [0, "0 seconds", Infinity] as const) {
+        const { batches } = yield* Eventbox.process(Notes, notes, { postProcessGrace })
+        assert.strictEqual(batches, 0)
+      }
+    }).pipe(Effect.provide([Notes.layer, InMemory.layer])))
+
   it("a kind that breaks the rules is refused when the box is declared", () => {
     assert.throws(
       () => Processor.Service<Notes>()("test/misuse/Bad", { kind: "", state: Schema.Int, event: Schema.Int }),
