@@ -221,7 +221,7 @@ describe("misuse says what is wrong and what to do", () => {
   it("a kind that breaks the rules is refused when the box is declared", () => {
     assert.throws(
       () => Processor.Service<Notes>()("test/misuse/Bad", { kind: "", state: Schema.Int, event: Schema.Int }),
-      "a kind is not empty"
+      "Invalid Datastore key \"\": a kind is not empty (the box test/misuse/Bad)"
     )
   })
 })

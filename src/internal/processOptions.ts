@@ -1,6 +1,6 @@
 /**
- * Options of `process` and `drain`, checked before anything is read: what is wrong with them would otherwise show in the
- * middle of trouble, or as post-process effects that are dropped.
+ * Options of `process` and `drain`, checked before anything is read: what is wrong with them would otherwise show amid
+ * trouble only, or as post-process effects that are dropped.
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
