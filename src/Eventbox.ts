@@ -23,6 +23,7 @@ import { make as makeSet } from "./DsSet.ts"
 import { cursorOf, listAll } from "./dsset/list.ts"
 import { isAtStart } from "./dsset/sweep.ts"
 import { implementationOf, runBatch } from "./eventbox/batch.ts"
+import { asEffect, checkAddress } from "./eventbox/callbacks.ts"
 import { addSummaries, cycle, emptySummary, maxFailuresOf } from "./eventbox/cycle.ts"
 import { decodeItems, oldestFirst } from "./eventbox/decoding.ts"
 import { send } from "./eventbox/emit.ts"
@@ -194,6 +195,7 @@ export const list = <Self, S, A, E>(
   recipient: Recipient<NoInfer<Self>>
 ): Effect.Effect<ReadonlyArray<Result.Result<Event<A>, EventDecodeError>>, DatastoreError, Datastore> =>
   Effect.gen(function*() {
+    checkAddress("Eventbox.list", box, recipient)
     yield* Transaction.refuseInside("Eventbox.list", "list before or after it")
     const listing = yield* listAll(makeSet({ parent: recipient.key }))
     const items = oldestFirst(listing.items)
@@ -225,7 +227,14 @@ export const loadState = <Self, S, A, E>(
   { readonly state: S; readonly eversion: EVersion },
   E | ContentionError | StoreError,
   Self | Datastore
-> => Effect.flatMap(implementationOf(box), (processor) => processor.loadState(recipient))
+> =>
+  Effect.suspend(() => {
+    checkAddress("Eventbox.loadState", box, recipient)
+    return Effect.flatMap(
+      implementationOf(box),
+      (processor) => asEffect({ box, recipient }, "loadState", processor.loadState(recipient))
+    )
+  })
 
 /**
  * Processes one batch of events: loads, decides, and lands state, side effects and the consumption of events together.
@@ -271,6 +280,7 @@ export const processBatch = <Self, S, A, E>(
   Self | Datastore
 > =>
   handingOver(recipient, (landing: Landing<E>) => {
+    checkAddress("Eventbox.processBatch", box, recipient)
     const { maxBytes, maxEvents = defaultMaxEvents } = options ?? {}
     const batch = runBatch(box, recipient, { maxEvents, maxBytes, cursor: undefined }, landing)
     return inBatch(
@@ -311,7 +321,7 @@ export const processBatch = <Self, S, A, E>(
  *
  * Fails with {@link EventFailed} when events failed alone, and otherwise as {@link processBatch}, when the schedule
  * ends. Dies inside a transaction and inside a batch, whichever recipient that is of (in a post-process effect it is
- * allowed), and when `maxFailures` is not a positive integer or `Infinity`.
+ * allowed), and for an option that is not what it says.
  *
  * **Gotchas**
  *
@@ -357,6 +367,7 @@ export const drain = <Self, S, A, E>(
   options?: ProcessOptions<NoInfer<E>>
 ): Effect.Effect<Summary<E>, E | ContentionError | EventFailed<E> | MailboxOwned | StoreError, Self | Datastore> =>
   Effect.gen(function*() {
+    checkAddress("Eventbox.drain", box, recipient)
     const cursor = yield* cursorOf(makeSet({ parent: recipient.key }))
     let total: Summary<E> = emptySummary
     let before: Course<E> | undefined

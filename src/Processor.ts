@@ -232,7 +232,9 @@ export interface ServiceClass<in out Self, in out Id extends string, in out S, i
   ): Layer.Layer<Self, EX, RX>
   /**
    * An implementation whose state lives in the recipient's own entity, in the properties `EVersion` and `State` (JSON
-  XX   */
+   * text), neither indexed; other properties of that entity are kept. Costs 1 read, and 1 write per batch.
+   * Its batches fail with `StateDecodeError` for a stored state that does not fit the schema, and die of a new one.
+   */
   entity(options: EntityOptions<Self, S, A, E>): Effect.Effect<Processor<Self, S, A, E>>
 }
 
@@ -419,7 +421,11 @@ export const Service = <Self = never>() =>
   : ServiceClass<Self, Id, S["Type"], A["Type"], E["Type"]> =>
 {
   // Checked now, not at the first recipient.
-  Key.make(options.kind, "check")
+  const kind = Key.makeResult(options.kind, 1)
+  if (Result.isFailure(kind)) {
+    const { reason } = kind.failure
+    throw new Key.KeyError({ input: JSON.stringify(options.kind) ?? "undefined", reason: `${reason} (the box ${id})` })
+  }
   const Base = Context.Service<Self, Processor<Self, S["Type"], A["Type"], E["Type"]>>()(id)
   const stateCodec = Schema.fromJsonString(Schema.toCodecJson(options.state)) as Schema.Codec<S["Type"], string>
   const declaration = { id }

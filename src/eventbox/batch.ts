@@ -44,6 +44,7 @@ import {
   type Transition
 } from "../Processor.ts"
 import { carryText, type Loaded } from "../processor/entity.ts"
+import { asEffect, broken } from "./callbacks.ts"
 import { isEVersion, misread, misuse } from "./decision.ts"
 import { age, decodeItems, oldestFirst } from "./decoding.ts"
 import type { Landing } from "./landing.ts"
@@ -158,7 +159,7 @@ const batch = Effect.fnUntraced(function*<Self, S, A, E>(
   // Round 1. Another box's state may well not load: whose mailbox it is says more.
   const [listing, exit] = yield* Effect.all([
     part === undefined ? list(start, options) : relist(part.listing, part.ids, part.verify),
-    Effect.exit(remembering(call(start, "loadState", () => processor.loadState(recipient))))
+    Effect.exit(remembering(asEffect(start, "loadState", processor.loadState(recipient))))
   ], { concurrency: "unbounded" })
   const [read, remembered] = yield* exit
   const misloaded = misread(read)
@@ -313,7 +314,7 @@ const decide = Effect.fnUntraced(function*<Self, S, A, E>(
     return broken(running, "prepareMutation", problem)
   }
   const mutation = yield* Effect.catch(
-    call(running, "prepareMutation", () => processor.prepareMutation(events, loaded.state, recipient)),
+    asEffect(running, "prepareMutation", processor.prepareMutation(events, loaded.state, recipient)),
     (failure): Effect.Effect<never, E | StoreError, Datastore> => {
       if (!isPrepareFailure<E | StoreError, A>(failure)) return Effect.fail(failure)
       const { error, garbage } = failure
@@ -349,28 +350,10 @@ const checkEVersion = <Self, S, A, E>(
       for (const snapshot of remembered.values()) Transaction.recordRead(transaction, snapshot)
     })
   }
-  return Effect.flatMap(processor.fetchEVersion(recipient), (actual) => {
+  return Effect.flatMap(asEffect(running, "fetchEVersion", processor.fetchEVersion(recipient)), (actual) => {
     if (actual === eversion) return Effect.void
     return isEVersion(actual)
       ? Effect.fail(new ContentionError({ reason: new EVersionChanged({ expected: eversion, actual }) }))
       : broken(running, "fetchEVersion", "gave no integer from 0 on")
   })
 }
-
-/** Calls a function of the processor: what is no effect would stop the runtime, without a word about whose it is. */
-const call = <A, E, R>(
-  start: Start<any, any, any, any>,
-  callback: string,
-  evaluate: () => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> => {
-  const effect = evaluate()
-  return Effect.isEffect(effect) ? effect : broken(start, callback, "gave no Effect")
-}
-
-/** A processor that does not keep its contract is a mistake of the program. */
-const broken = (
-  { box, recipient }: Start<any, any, any, any>,
-  callback: string,
-  problem: string
-): Effect.Effect<never> =>
-  Effect.die(new Error(`The processor of ${box.key} is broken: ${callback} of ${recipient.key}: ${problem}`))

@@ -9,10 +9,12 @@ import { placeOf } from "../dsset/memory.ts"
 import type { Cursor } from "../dsset/sweep.ts"
 import type { ContentionError, MailboxOwned, StoreError } from "../EventboxError.ts"
 import type { Recipient, ServiceClass } from "../Processor.ts"
+import { checkAddress } from "./callbacks.ts"
 import { beginCourse, type Course, isolate, type Seen } from "./isolation.ts"
 import { type Landing, withPostProcess } from "./landing.ts"
 import { inBatch } from "./mark.ts"
 import { defaultMaxEvents, defaultRetry, type ProcessOptions, type Summary } from "./model.ts"
+import { wrongOption } from "./options.ts"
 
 /** What one cycle did, and what came of its events. */
 export interface Cycle<E> {
@@ -29,13 +31,12 @@ export const cycle = Effect.fnUntraced(function*<Self, S, A, E>(
   cursor: Cursor | undefined,
   before: Course<E> | undefined
 ): Effect.fn.Return<Cycle<E>, E | ContentionError | MailboxOwned | StoreError, Self | Datastore> {
+  checkAddress("Eventbox.process", box, recipient)
   const datastore = yield* Datastore
   const { maxBytes, maxEvents = defaultMaxEvents, retry = defaultRetry } = options ?? {}
+  const problem = wrongOption(options)
+  if (problem !== undefined) return yield* Effect.die(new Error(`Eventbox: ${problem}`))
   const maxFailures = maxFailuresOf(options)
-  if (!(maxFailures >= 1 && Math.ceil(maxFailures) === maxFailures)) {
-    const message = `Eventbox: maxFailures is a positive integer or Infinity, got ${maxFailures}`
-    return yield* Effect.die(new Error(message))
-  }
   const course = beginCourse(before)
   const [ended, postProcessed] = yield* withPostProcess(recipient, options, (landing: Landing<E>) => {
     const settings = { box, recipient, maxEvents, maxBytes, cursor, retry, maxFailures, landing }

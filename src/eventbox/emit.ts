@@ -20,6 +20,7 @@ import * as Transaction from "../ground/transaction.ts"
 import { Ids } from "../Ids.ts"
 import type { Recipient, ServiceClass } from "../Processor.ts"
 import { isTransient } from "./batch.ts"
+import { checkAddress } from "./callbacks.ts"
 import { currentTrace } from "./traces.ts"
 
 /** A value to emit, and its id when the caller gave one. */
@@ -34,6 +35,7 @@ export const send = Effect.fnUntraced(function*<Self, S, A, E>(
   recipient: Recipient<Self>,
   emissions: ReadonlyArray<Emission<A>>
 ): Effect.fn.Return<ReadonlyArray<string>, DatastoreError | EventRejected, Datastore> {
+  checkAddress("Eventbox.emit", box, recipient)
   makeSet({ parent: recipient.key })
   const items = yield* makeItems(box, recipient, emissions)
   const add = addItems(Array.from(items.values()))

@@ -24,20 +24,28 @@ const decides = (mutation: unknown) => ({ prepareMutation: () => Effect.succeed(
 // As a program in JavaScript, or one with `any`, may have it.
 const cases: ReadonlyArray<readonly [string, object, string]> = [
   ["no saveState", { saveState: undefined }, "is broken: it has no function saveState"],
-  ["a loadState without an Effect", { loadState: () => ({ state: 0 }) }, "loadState of Box,\"r\": gave no Effect"],
+  [
+    "a loadState without an Effect",
+    { loadState: () => ({ state: 0 }) },
+    "loadState of Box,\"r\": gave an object where an Effect was due"
+  ],
   ["nothing loaded", { loadState: () => Effect.undefined }, "loadState of Box,\"r\": gave undefined where"],
   [
     "an eversion that is no number",
     { loadState: () => Effect.succeed({ state: 0, eversion: NaN }) },
     "gave the eversion NaN where { state, eversion } was due"
   ],
-  ["a decision that is no Effect", { prepareMutation: () => [] }, "prepareMutation of Box,\"r\": gave no Effect"],
+  [
+    "a decision that is no Effect",
+    { prepareMutation: () => [] },
+    "prepareMutation of Box,\"r\": gave an array where an Effect was due"
+  ],
   ["no decision", decides(undefined), "gave undefined where { transitions: [ … ] } was due"],
   ["a list for a decision", decides([]), "gave an array where { transitions: [ … ] } was due"],
   ["a transition that is missing", decides({ transitions: [undefined] }), "transition 0 is undefined"],
   ["ids for events", transition({ events: ["a"] }), "transition 0 has a value of type string among its events"],
   ["one event for a list", transition({ events: "a" }), "transition 0 has a value of type string where an array"],
-  ["garbage that is no list", decides({ transitions: [], garbage: {} }), "garbage has a value of type object where"],
+  ["garbage that is no list", decides({ transitions: [], garbage: {} }), "garbage has an object where an array"],
   ["a function for a side effect", transition({ sideEffect: () => 1 }), "the sideEffect of transition 0 is an Effect"],
   [
     "a function to run afterwards",

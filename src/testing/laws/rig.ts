@@ -280,7 +280,12 @@ export class Rig<Self, S, A, E> {
     rewritten: Rewritten
   ): Effect.Effect<Reached<S> | undefined, Broken> {
     return Effect.gen({ self: this }, function*() {
-      const place = { processor: this.subject.processor, recipient: this.subject.recipient, loaded }
+      const place = {
+        box: this.subject.box,
+        processor: this.subject.processor,
+        recipient: this.subject.recipient,
+        loaded
+      }
       const dropped = yield* this.run(dropNoops(place, all), "noops")
       if (Exit.isFailure(dropped)) {
         yield* this.failed("the state of a transition", dropped.cause, undefined, batch, reached.text)
