@@ -24,7 +24,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { Datastore } from "./Datastore.ts"
-import { addItems, makeItems, refuseItem } from "./dsset/add.ts"
+import { addItems, giveUpAt, makeItems, refuseItem } from "./dsset/add.ts"
 import { deleteBlind, deleteUnchanged } from "./dsset/deletions.ts"
 import { checkId, itemKey, itemKind } from "./dsset/format/stored.ts"
 import * as List from "./dsset/list.ts"
@@ -94,7 +94,11 @@ export const add = (
   set: DsSet,
   items: ReadonlyArray<Item>
 ): Effect.Effect<void, DatastoreError, Datastore> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.flatMap(makeItems(set.parent, items, now), addItems))
+  Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    const giveUpAtMillis = yield* giveUpAt
+    yield* addItems(yield* makeItems(set.parent, items, now), giveUpAtMillis)
+  })
 
 /**
  * Lists items that wait to be popped, and the garbage beside them.

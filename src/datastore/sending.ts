@@ -6,7 +6,7 @@ import * as Schedule from "effect/Schedule"
 import type { CommitRequest, Mutation } from "../Backend.ts"
 import * as Entity from "../Entity.ts"
 import { CommitTooLarge, type ContentionError, DatastoreError, Unavailable } from "../EventboxError.ts"
-import { retryOnceFailed } from "../ground/retries.ts"
+import { retryUntil } from "../ground/retries.ts"
 import { inSpan } from "../ground/span.ts"
 import { sizeBytes as keyBytes } from "../Key.ts"
 import type { Datastore } from "./service.ts"
@@ -29,20 +29,26 @@ export const sendCommit = (
 }
 
 /**
- * Sends a commit without expectations. One that Datastore aborts wrote nothing and is sent again, five times in all.
+ * Sends a commit without expectations. One that Datastore aborts wrote nothing and is sent again, five times in all, and
+ * never after `giveUpAtMillis`, in ms since epoch.
  */
 export const sendBlind = (
   datastore: Datastore["Service"],
   mutations: ReadonlyArray<Mutation>,
   operation: string,
-  bytes?: number
+  { bytes, giveUpAtMillis = Number.POSITIVE_INFINITY }: {
+    readonly bytes?: number | undefined
+    readonly giveUpAtMillis?: number | undefined
+  } = {}
 ): Effect.Effect<void, DatastoreError> =>
-  retryOnceFailed(
+  retryUntil(
     Effect.uninterruptible(sendCommit(datastore, { mutations, expected: [] }, bytes)),
+    giveUpAtMillis,
     () => ({ while: (error) => error._tag === "ContentionError", schedule: afterAbort })
   ).pipe(
     Effect.catchTag("ContentionError", (cause) => {
-      const detail = "Datastore aborted the commit five times, because of other writers; nothing was written"
+      const detail =
+        "Datastore aborted the commit each time that it was sent, because of other writers; nothing was written"
       return Effect.fail(new DatastoreError({ operation, reason: new Unavailable({ detail, cause }) }))
     })
   )

@@ -1,6 +1,7 @@
 /**
  * Adding items: checked and made in one place, whoever adds them.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { Datastore, put } from "../Datastore.ts"
@@ -9,6 +10,7 @@ import { DatastoreError, InvalidArgument } from "../EventboxError.ts"
 import { isBytes } from "../ground/foreign.ts"
 import * as Transaction from "../ground/transaction.ts"
 import type { Key } from "../Key.ts"
+import { tombstonesDelayMillis } from "./delay.ts"
 import { checkId, type NewItem, newItem } from "./format/stored.ts"
 import { type Item, maxEntityBytes } from "./model.ts"
 import { type Part, splitBySize } from "./parts.ts"
@@ -57,8 +59,14 @@ const detailOf = (refusal: Refusal): string =>
     ? `an item has at most ${maxEntityBytes} bytes, this one has ${refusal.bytes}`
     : refusal.detail
 
-/** Adds items that were checked before, each with an id of its own. */
-export const addItems = (items: ReadonlyArray<NewItem>): Effect.Effect<void, DatastoreError, Datastore> =>
+/**
+ * Adds items that were checked before, each with an id of its own. They are sent again when Datastore aborts them, until
+ * a moment well within the tombstones delay: later they could be new items (P3).
+ */
+export const addItems = (
+  items: ReadonlyArray<NewItem>,
+  giveUpAtMillis: number
+): Effect.Effect<void, DatastoreError, Datastore> =>
   Effect.contextWith((context: Context.Context<Datastore>) => {
     const transaction = Transaction.of(context)
     if (transaction !== undefined) {
@@ -68,9 +76,18 @@ export const addItems = (items: ReadonlyArray<NewItem>): Effect.Effect<void, Dat
     const datastore = Context.get(context, Datastore)
     const parts = splitBySize(items, ({ bytes }) => bytes, datastore.backend.limits.commitBytes)
     const send = (part: Part<NewItem>) =>
-      sendBlind(datastore, part.items.map(({ entity }) => ({ _tag: "Upsert", entity })), "put", part.bytes)
+      sendBlind(datastore, part.items.map(({ entity }) => ({ _tag: "Upsert", entity })), "put", {
+        bytes: part.bytes,
+        giveUpAtMillis
+      })
     return parts.length === 1 ? send(parts[0]!) : Effect.forEach(parts, send, { concurrency: 4, discard: true })
   })
+
+/** When items that are being added are no longer sent again, in ms since epoch. */
+export const giveUpAt: Effect.Effect<number> = Effect.flatMap(
+  tombstonesDelayMillis,
+  (delayMillis) => Effect.map(Clock.currentTimeMillis, (now) => now + delayMillis / 2)
+)
 
 /** Dies because of an item that the same transaction pops. */
 export const refuseEmitted = (key: Key): Effect.Effect<never> =>

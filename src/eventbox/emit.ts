@@ -8,14 +8,14 @@ import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import { afterCommit, type Datastore } from "../Datastore.ts"
 import { make as makeSet } from "../DsSet.ts"
-import { addItems, isRefusal, makeItem, type Refusal } from "../dsset/add.ts"
+import { addItems, giveUpAt, isRefusal, makeItem, type Refusal } from "../dsset/add.ts"
 import { tombstonesDelayMillis } from "../dsset/delay.ts"
 import type { NewItem } from "../dsset/format/stored.ts"
 import { maxEntityBytes } from "../dsset/model.ts"
 import { type DatastoreError, Encode, EventRejected, InvalidId, isUnknownOutcome, TooLarge } from "../EventboxError.ts"
 import * as Metrics from "../EventboxMetrics.ts"
 import { messageOf } from "../ground/foreign.ts"
-import { retryOnceFailed } from "../ground/retries.ts"
+import { retryUntil } from "../ground/retries.ts"
 import * as Transaction from "../ground/transaction.ts"
 import { Ids } from "../Ids.ts"
 import type { Recipient, ServiceClass } from "../Processor.ts"
@@ -38,10 +38,10 @@ export const send = Effect.fnUntraced(function*<Self, S, A, E>(
   checkAddress("Eventbox.emit", box, recipient)
   makeSet({ parent: recipient.key })
   const items = yield* makeItems(box, recipient, emissions)
-  const add = addItems(Array.from(items.values()))
+  const all = Array.from(items.values())
   const isInside = (yield* Transaction.current) !== undefined
   // P3: every try writes the same items with the same time, so a late one is hidden by the tombstone of an early one.
-  yield* isInside ? add : retryEmit(add)
+  yield* isInside ? addItems(all, Number.POSITIVE_INFINITY) : addUntilLate(all)
   yield* afterCommit(Metrics.update(recipient.monitoringString, [Metrics.eventsSent, items.size]))
   return Array.from(items.keys())
 })
@@ -87,33 +87,24 @@ const reasonOf = (refusal: Refusal, id: unknown, { length }: Uint8Array): EventR
   }
 }
 
-/**
- * Tries again, well within the tombstones delay: a retry after it would be a new event.
- *
- * A schedule counts from the first failure, and a process that stands still learns of that late: so the age of the emit
- * itself is looked at before every try.
- */
-const retryEmit = Effect.fnUntraced(function*<A, E, R>(add: Effect.Effect<A, E, R>): Effect.fn.Return<A, E, R> {
+/** Tries again, well within the tombstones delay: a retry after it would be a new event. */
+const addUntilLate = Effect.fnUntraced(function*(
+  items: ReadonlyArray<NewItem>
+): Effect.fn.Return<void, DatastoreError, Datastore> {
   const delayMillis = yield* tombstonesDelayMillis
-  const giveUpAtMillis = (yield* Clock.currentTimeMillis) + delayMillis / 2
+  const giveUpAtMillis = yield* giveUpAt
   // What the caller is told: the last failure, but once a try may have landed no later one can take that back.
-  let failure: { readonly error: E } | undefined
-  const attempt = Effect.tapError(add, (error) =>
+  let told: DatastoreError | undefined
+  const add = Effect.tapError(addItems(items, giveUpAtMillis), (error) =>
     Effect.sync(() => {
-      if (failure === undefined || isUnknownOutcome(error) || !isUnknownOutcome(failure.error)) failure = { error }
+      if (told === undefined || isUnknownOutcome(error) || !isUnknownOutcome(told)) told = error
     }))
-  const inTime = Effect.flatMap(
-    Clock.currentTimeMillis,
-    (now) => failure !== undefined && now > giveUpAtMillis ? Effect.fail(failure.error) : attempt
-  )
-  const isWorthIt = (error: E) =>
-    Effect.map(Clock.currentTimeMillis, (now) => now <= giveUpAtMillis && isTransient(error))
-  const retried = retryOnceFailed(inTime, () => ({
-    while: isWorthIt,
+  const retried = retryUntil(add, giveUpAtMillis, () => ({
+    while: isTransient,
     schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
       Schedule.jittered,
       Schedule.upTo({ duration: Math.min(30_000, delayMillis / 5) })
     )
   }))
-  return yield* Effect.mapError(retried, () => failure!.error)
+  yield* Effect.mapError(retried, () => told!)
 })
