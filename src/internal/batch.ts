@@ -260,7 +260,7 @@ const attempt = Effect.fnUntraced(function*<Self, S, A, E>(
   const [listing, exit] = yield* Effect.all([
     part === undefined
       ? listForBatch(box, set, recipient, tally, { maxItems: maxEvents, maxBytes, cursor })
-      : relist(part.listing, part.ids, part.verify),
+      : Effect.tap(relist(part.listing, part.ids, part.verify), (relisted) => refuseForeign(box, recipient, relisted)),
     // Another box's state may well not load: whose mailbox it is says more.
     Effect.exit(load(processor, recipient))
   ], { concurrency: "unbounded" })
@@ -337,16 +337,12 @@ const withRecipient = (error: ContentionError, recipient: Recipient<never>["key"
 const listForBatch = Effect.fnUntraced(function*(
   box: ServiceClass<any, any, any, any, any>,
   set: DsSet.DsSet,
-  { key }: Recipient<any>,
+  recipient: Recipient<any>,
   { updates }: Tally,
   options: { readonly maxItems: number; readonly maxBytes: number | undefined; readonly cursor: Cursor | undefined }
 ): Effect.fn.Return<DsSet.Listing, DatastoreError | MailboxOwned, Datastore> {
   const listing = yield* Metrics.timed(Metrics.listDuration, updates, DsSet.list(set, options))
-  const { owner } = listing.tombstones
-  if (owner !== undefined && owner !== box.key) {
-    listing.rewind()
-    return yield* new MailboxOwned({ recipient: key, owner, box: box.key })
-  }
+  yield* refuseForeign(box, recipient, listing)
   const { garbage, items } = listing
   updates.push([Metrics.size, items.length])
   if (items.length > 0) {
@@ -361,6 +357,17 @@ const listForBatch = Effect.fnUntraced(function*(
   }
   return listing
 })
+
+/** Fails when the mailbox is another box's; for each part anew, as it may have become that since the whole. */
+const refuseForeign = (
+  box: ServiceClass<any, any, any, any, any>,
+  { key }: Recipient<any>,
+  { rewind, tombstones: { owner } }: DsSet.Listing
+): Effect.Effect<void, MailboxOwned> => {
+  if (owner === undefined || owner === box.key) return Effect.void
+  rewind()
+  return Effect.fail(new MailboxOwned({ recipient: key, owner, box: box.key }))
+}
 
 const load = <Self, S, A, E>(
   processor: Processor<Self, S, A, E>,
