@@ -37,6 +37,7 @@ import * as Metrics from "./EventboxMetrics.ts"
 import { decodeItems, implementationOf, isTransient, oldestFirst, runBatch } from "./internal/batch.ts"
 import { inBatch } from "./internal/batchMark.ts"
 import { type Emission, makeItems } from "./internal/emission.ts"
+import { orNoText } from "./internal/foreign.ts"
 import { beginCourse, type Course, isExhausted, isolate, type Seen } from "./internal/isolation.ts"
 import { withKeyedLock } from "./internal/keyedLock.ts"
 import { handingOver, type Landing, withPostProcess } from "./internal/landing.ts"
@@ -176,12 +177,13 @@ export class EventFailed<out E = unknown>
 const firstOf = ({ failures }: { readonly failures: ReadonlyArray<EventFailure> }): unknown =>
   Cause.squash(failures[0]!.cause)
 
-const causeText = (cause: unknown): string => {
-  const { _tag, message, name } = (typeof cause === "object" && cause !== null ? cause : {}) as Readonly<
-    Record<string, unknown>
-  >
-  return typeof message === "string" && message !== "" ? message : String(name ?? _tag ?? cause)
-}
+const causeText = (cause: unknown): string =>
+  orNoText(() => {
+    const { _tag, message, name } = (typeof cause === "object" && cause !== null ? cause : {}) as Readonly<
+      Record<string, unknown>
+    >
+    return typeof message === "string" && message !== "" ? message : String(name ?? _tag ?? cause)
+  })
 
 /**
  * Options of {@link process} and {@link drain}.
