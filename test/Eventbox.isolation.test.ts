@@ -200,22 +200,6 @@ describe("an event that fails alone", () => {
       })
     }).pipe(Effect.provide(world)))
 
-  it.effect("is named also where its failure has no text, or throws when it is looked at", () =>
-    Effect.gen(function*() {
-      yield* fill(["good 0"])
-      const thrower = {
-        get message(): never {
-          throw new Error("looked at")
-        }
-      }
-      for (const defect of [Object.create(null), { name: Object.create(null) }, thrower]) {
-        const failing = Poisoned.entity({ initial: () => [], prepareMutation: () => Effect.die(defect) })
-        const error = yield* failedOf(Effect.provideServiceEffect(Eventbox.process(Poisoned, box), Poisoned, failing))
-
-        assert.include(error.message, `Event "e00000" of Poisoned,"p" fails alone: something that has no text`)
-      }
-    }).pipe(Effect.provide(world)))
-
   it.effect("two events that cannot both land are not both kept: the first one lands", () =>
     Effect.gen(function*() {
       const values = ["o1", "o2", "o1", "o3"]
@@ -319,18 +303,6 @@ describe("what isolation costs", () => {
       assert.isTrue(drained.summary.truncated)
       const all = yield* failedOf(Eventbox.drain(Poisoned, box, { maxFailures: Infinity }).pipe(withPoisoned()))
       assert.lengthOf(all.failures, 250)
-    }).pipe(Effect.provide(world)))
-
-  it.effect("says that there is more when `maxFailures` ends it amid a batch, and not when all were tried", () =>
-    Effect.gen(function*() {
-      yield* fill(Array.from({ length: 8 }, (_, n) => `refused ${n}`))
-      const failing = (maxFailures: number) =>
-        failedOf(Eventbox.process(Poisoned, box, { maxFailures }).pipe(withPoisoned()))
-
-      const [five, eight] = [yield* failing(5), yield* failing(8)]
-
-      assert.deepStrictEqual([five.failures.length, five.summary.truncated], [5, true])
-      assert.deepStrictEqual([eight.failures.length, eight.summary.truncated], [8, false])
     }).pipe(Effect.provide(world)))
 
   it.effect("counts only those in a row: events that are consumed in between begin it anew", () =>

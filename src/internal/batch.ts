@@ -44,6 +44,7 @@ import { misuse } from "./decision.ts"
 import { deleteUnchanged } from "./deletions.ts"
 import { linkTraces } from "./emission.ts"
 import { carryText, type Loaded as LoadedState } from "./entityProcessor.ts"
+import { effectOf } from "./foreign.ts"
 import type { Landing } from "./landing.ts"
 import { relist } from "./relist.ts"
 import { dropNoops, saveChanged } from "./saving.ts"
@@ -391,7 +392,7 @@ const decide = Effect.fnUntraced(function*<Self, S, A, E>(
     return Effect.die(new Error(`prepareMutation of ${recipient.key}: ${problem}`))
   }
   const mutation = yield* Effect.catch(
-    processor.prepareMutation(events, loaded.state, recipient),
+    effectOf(processor.prepareMutation(events, loaded.state, recipient), "What prepareMutation returned"),
     (failure): Effect.Effect<never, E | StoreError, Datastore> => {
       if (!isPrepareFailure<E | StoreError, A>(failure)) return Effect.fail(failure)
       return check({ transitions: [], garbage: failure.garbage }).pipe(
@@ -457,7 +458,7 @@ const apply = Effect.fnUntraced(function*<Self, S, A, E>(
   yield* checkEVersion(processor, recipient, loaded)
   const op = yield* DsSet.beginPop(set, listing, { owner: batch.owner })
   for (const { events = [], sideEffect } of transitions) {
-    if (sideEffect !== undefined) yield* sideEffect
+    if (sideEffect !== undefined) yield* effectOf(sideEffect, "The sideEffect of a transition")
     for (const { id } of events) op.pop(id) // E2: a failed pop shows as a changed head, in the commit
   }
   yield* saveChanged(batch, transitions)
@@ -475,7 +476,7 @@ const checkEVersion = <Self, S, A, E>(
     ? Effect.map(Transaction.Transaction, (transaction) => {
       for (const snapshot of remembered.values()) Transaction.recordRead(transaction, snapshot)
     })
-    : Effect.flatMap(processor.fetchEVersion(recipient), (actual) =>
+    : Effect.flatMap(effectOf(processor.fetchEVersion(recipient), "What fetchEVersion returned"), (actual) =>
       actual === eversion
         ? Effect.void
         : Effect.fail(new ContentionError({ reason: new EVersionChanged({ expected: eversion, actual }) })))

@@ -3,6 +3,8 @@
  * test runner), whose classes are not ours, so `instanceof` does not know them.
  */
 
+import * as Effect from "effect/Effect"
+
 /** Works for the typed arrays of every realm, and says nothing for anything else. */
 const nameOfView = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!
   .get as (this: unknown) => string | undefined
@@ -18,6 +20,18 @@ export const isPlainObject = (value: object): boolean => {
     // Every realm has one prototype without a prototype that owns this method, and literals are made of it.
     (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "isPrototypeOf"))
 }
+
+/**
+ * What should be an effect, or a defect that says so: Effect itself ends the whole fiber over anything else, without
+ * running a finalizer of it.
+ */
+export const effectOf = <A, E, R>(effect: Effect.Effect<A, E, R>, what: string): Effect.Effect<A, E, R> =>
+  Effect.isEffect(effect) ? effect : Effect.die(
+    new Error(
+      `${what} is no Effect but ${typeof effect === "object" ? "another object" : `a ${typeof effect}`}: return an ` +
+        "Effect in every branch, and make one of a promise with `Effect.promise`"
+    )
+  )
 
 /** The message of an error of whichever realm; anything else as text, if it has one. */
 export const messageOf = (cause: unknown): string =>

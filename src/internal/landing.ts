@@ -18,6 +18,7 @@ import type { StoreError } from "../EventboxError.ts"
 import * as Metrics from "../EventboxMetrics.ts"
 import type { PostProcess, Recipient } from "../Processor.ts"
 import type { Restore } from "./doubt.ts"
+import { effectOf } from "./foreign.ts"
 
 /** How post-process effects are run. */
 export interface PostProcessOptions<E> {
@@ -192,7 +193,8 @@ class Run<E> {
 
 const inOrder = Effect.fnUntraced(function*<E>(run: Run<E>): Effect.fn.Return<void, never, Datastore> {
   const schedule = run.options?.postProcess
-  for (const effect of run.effects) {
+  for (const given of run.effects) {
+    const effect = effectOf(given, "A postProcess of a transition")
     const exit = yield* Effect.exit(schedule === undefined ? effect : Effect.retry(effect, schedule))
     // What was cut off is counted already.
     if (run.isCut) return

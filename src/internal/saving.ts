@@ -9,6 +9,7 @@ import type { EVersion, Processor, Recipient, Transition } from "../Processor.ts
 import type { Transaction } from "../Transaction.ts"
 import { isChanged, isIdle, withoutNoops } from "./decision.ts"
 import { hasText, type Loaded, type StateText, StateTextId } from "./entityProcessor.ts"
+import { effectOf } from "./foreign.ts"
 
 /** What a batch knows when it has loaded. */
 export interface Place<Self, S, A, E> {
@@ -64,16 +65,15 @@ export const saveChanged = <Self, S, A, E>(
   const touched = transitions.some(({ touch }) => touch === true)
   const eversion = (loaded.eversion + 1) as EVersion
   const texts = textOf(place)
-  if (texts === undefined) {
-    return touched || isChanged(loaded.state, state) ? processor.saveState(state, eversion, recipient) : Effect.void
-  }
+  const save = () => effectOf(processor.saveState(state, eversion, recipient), "What saveState returned")
+  if (texts === undefined) return touched || isChanged(loaded.state, state) ? save() : Effect.void
   return Effect.flatMap(
     texts.textToSave(loaded, state, recipient.key, touched),
     (text): Effect.Effect<unknown, E | StoreError, Datastore | Transaction> => {
       if (text === undefined) return texts.keep(loaded, recipient.key)
       return processor.saveState === texts.saveState
         ? texts.saveText(text, eversion, recipient.key)
-        : processor.saveState(state, eversion, recipient)
+        : save()
     }
   )
 }
