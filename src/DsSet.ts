@@ -625,7 +625,7 @@ const finishAll = Effect.fnUntraced(function*(
   const delayMillis = yield* tombstonesDelayMillis
   // Well before the token itself may be erased.
   const giveUpAtMillis = now + delayMillis / 2
-  const onItemsChanged = () => setPatience(datastore, ops, true)
+  const onItemsChanged = (parents: Iterable<Key>) => setPatience(datastore, parents, true)
   for (const op of ops) {
     const { listing, set } = op
     const key = headKey(set.parent)
@@ -653,7 +653,7 @@ const finishAll = Effect.fnUntraced(function*(
     if (change.written.length + change.erased.length > 0) {
       transaction.afterCommit.push(rememberPages(datastore, set, change))
     }
-    if (listing.isPatient) transaction.afterCommit.push(Effect.sync(() => setPatience(datastore, [op], false)))
+    if (listing.isPatient) transaction.afterCommit.push(Effect.sync(() => setPatience(datastore, [set.parent], false)))
     const emitted = popItems(transaction, op)
     if (emitted !== undefined) return yield* refuseEmitted(itemKey(set.parent, emitted))
     transaction.deletedBytes += poppedBytes
@@ -721,11 +721,11 @@ const measure = ({ listing, popped }: PopOp): { readonly bytes: number; readonly
 
 const setPatience = (
   datastore: Datastore["Service"],
-  ops: ReadonlyArray<{ readonly set: DsSet }>,
+  parents: Iterable<Key>,
   isPatient: boolean
 ): void => {
-  for (const { set } of ops) {
-    remember(datastore, set.parent, (memory) => {
+  for (const parent of parents) {
+    remember(datastore, parent, (memory) => {
       memory.isPatient = isPatient
     })
   }

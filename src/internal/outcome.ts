@@ -26,8 +26,8 @@ interface Commit {
   readonly token: string
   readonly ids: IdSource
   readonly giveUpAtMillis: number
-  /** Called when the race was lost to items alone. */
-  readonly onItemsChanged: () => void
+  /** Called with the parents of all expected items when the race was lost to items alone: of one set or of several. */
+  readonly onItemsChanged: (parents: Iterable<Key>) => void
 }
 
 /** Tells how a commit of pops ended. */
@@ -94,13 +94,21 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
     onFailure: () => Effect.map(attempt(commit, 1), (outcome) => ({ outcome, changed: [] })),
     onSuccess: ({ changed, isThere }) => {
       if (isThere) return Effect.succeed({ outcome: "Landed", changed })
-      if (changed.length === 0 && others.length < expected.length) commit.onItemsChanged()
+      if (changed.length === 0 && others.length < expected.length) commit.onItemsChanged(parentsOfItems(expected))
       const outcome = changed.some(({ key }) => key.kind === headKind)
         ? absent(commit)
         : Effect.succeed<Outcome>("Lost")
       return Effect.map(outcome, (found) => ({ outcome: found, changed }))
     }
   })
+}
+
+const parentsOfItems = (expected: ReadonlyArray<Snapshot>): Iterable<Key> => {
+  const parents = new Map<string, Key>()
+  for (const { key: { kind, parent } } of expected) {
+    if (kind === itemKind && parent !== undefined) parents.set(parent.toString(), parent)
+  }
+  return parents.values()
 }
 
 /** Which of these have changed, among them the head, and whether the token is there, in the head or in a page. */
