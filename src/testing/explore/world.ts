@@ -13,9 +13,11 @@ import { DatastoreError, isContentionError, OutcomeUnknown } from "../../Eventbo
 import type { Store, StoreSnapshot } from "../../layers/InMemory.ts"
 import type { Call } from "../Recorder.ts"
 import { describeCall, describeExit, type Row } from "../text/table.ts"
-import { makeClock, makeRandom, Turns } from "../virtual/turns.ts"
+import { Chance } from "../virtual/chance.ts"
+import { makeContext, quiet } from "../virtual/process.ts"
+import { makeClock } from "../virtual/time.ts"
+import { Turns } from "../virtual/turns.ts"
 import * as Footprint from "./footprint.ts"
-import { makeContext } from "./setting.ts"
 
 /** What can go wrong with a commit; the text is its mark in a token. */
 export type FaultKind = "response-lost" | "request-lost" | "late" | "crash-before" | "crash-after"
@@ -36,7 +38,6 @@ export interface Scenario {
   readonly isSeparate: boolean
 }
 
-/** One fiber, and the process that it runs in. */
 /** A program and the process that it runs in. */
 export interface Program {
   readonly name: string
@@ -100,7 +101,6 @@ export const Probe: Context.Reference<Probe> = Context.Reference<Probe>("eventbo
   defaultValue: () => ({ note: () => undefined, step: () => Effect.void })
 })
 
-/** One history under way: tells what may happen next, and takes the step that is chosen. */
 /** One history under way: the store, the programs, and what has happened so far. */
 export class World {
   readonly rows: Array<Row> = []
@@ -127,7 +127,7 @@ export class World {
   constructor(scenario: Scenario, isLoud: boolean) {
     this.scenario = scenario
     this.now = scenario.startMillis
-    const clock = makeClock({ now: () => this.now, sleeping: () => () => undefined })
+    const clock = makeClock({ now: () => this.now, sleep: () => () => undefined })
     this.inner = Context.make(Clock.Clock, clock)
     Effect.runSync(scenario.store.restore(scenario.stored))
     for (const { process } of scenario.programs) {
@@ -305,20 +305,21 @@ export class World {
 
   private makeProcess(name: string, isLoud: boolean): Process {
     const process: Process = { name, context: Context.empty() as Context.Context<any>, isAlive: true, serial: 0 }
+    const now = (): number => {
+      this.readClock = true
+      return this.now
+    }
     const clock = makeClock({
-      now: () => {
-        this.readClock = true
-        return this.now
-      },
-      sleeping: ({ dueMillis, resume }) => this.enqueue({ kind: "timer", ...this.born(process), dueMillis, resume })
+      now,
+      sleep: (millis, resume) =>
+        this.enqueue({ kind: "timer", ...this.born(process), dueMillis: now() + millis, resume })
     })
     process.context = makeContext({
-      context: this.scenario.context,
+      context: quiet(this.scenario.context, isLoud),
       turns: this.turns,
       clock,
-      random: makeRandom(name, () => this.deeds++),
-      backend: this.makeGate(process),
-      isLoud
+      random: new Chance(name).service(() => this.deeds++),
+      backend: this.makeGate(process)
     })
     return process
   }

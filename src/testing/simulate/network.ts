@@ -10,7 +10,7 @@ import type { Backend, CommitRequest } from "../../Backend.ts"
 import { isUnknownOutcome } from "../../EventboxError.ts"
 import * as Faulty from "../Faulty.ts"
 import type { Call } from "../Recorder.ts"
-import type { Settings } from "./settings.ts"
+import type { Trouble } from "./settings.ts"
 import type { Process, World } from "./world.ts"
 
 /** The two ways to the database: deletes that nobody waits for are slower and fail more often than all else. */
@@ -34,7 +34,7 @@ export const Sender: Context.Reference<string> = Context.Reference<string>("even
  */
 export const makeNetwork = (
   world: World,
-  settings: Settings,
+  settings: Trouble,
   database: Backend,
   tell: (process: Process, call: Call, exit: Exit.Exit<unknown, unknown>) => void,
   falter: (process: Process) => void
