@@ -14,6 +14,7 @@ import type { Store, StoreSnapshot } from "../../layers/InMemory.ts"
 import type { Call } from "../Recorder.ts"
 import { describeCall, describeExit, type Row } from "../text/table.ts"
 import { Chance } from "../virtual/chance.ts"
+import { gated } from "../virtual/gated.ts"
 import { makeContext, quiet } from "../virtual/process.ts"
 import { makeClock } from "../virtual/time.ts"
 import { Turns } from "../virtual/turns.ts"
@@ -325,20 +326,15 @@ export class World {
   }
 
   private makeGate(process: Process): Backend {
-    const { backend } = this.scenario.store
-    const gate = <A, E>(call: Call, run: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      this.wait<A, E>((resume) => ({
+    return gated(this.scenario.store.backend, <A, E>(call: Call, run: Effect.Effect<A, E>) => {
+      const answer = this.wait<A, E>((resume) => ({
         kind: "request",
         ...this.born(process),
         sent: { call, run, resume, askedAt: this.taken.length }
       }))
-    return {
-      lookup: (keys) => gate({ operation: "lookup", keys }, backend.lookup(keys)),
-      query: (query) => gate({ operation: "query", query }, backend.query(query)),
       // A commit that was sent cannot be taken back.
-      commit: (request) => Effect.uninterruptible(gate({ operation: "commit", request }, backend.commit(request))),
-      limits: backend.limits
-    }
+      return call.operation === "commit" ? Effect.uninterruptible(answer) : answer
+    })
   }
 
   private wait<A, E>(make: (resume: Resume) => Waiting): Effect.Effect<A, E> {

@@ -4,6 +4,7 @@
 import * as Effect from "effect/Effect"
 import type { Backend } from "../../Backend.ts"
 import { describeCall } from "../text/table.ts"
+import { gated } from "../virtual/gated.ts"
 import { broken, type Place } from "./broken.ts"
 import type { Rig } from "./rig.ts"
 
@@ -17,14 +18,12 @@ export interface Watch {
 const turnsAfter = 3
 
 /** A database that notes who writes when nobody may. */
-export const guard = (backend: Backend, watch: Watch): Backend => ({
-  ...backend,
-  commit: (request) =>
+export const guard = (backend: Backend, watch: Watch): Backend =>
+  gated(backend, (call, run) =>
     Effect.suspend(() => {
-      if (!watch.isWriting) watch.strays.push(describeCall({ operation: "commit", request }))
-      return backend.commit(request)
-    })
-})
+      if (call.operation === "commit" && !watch.isWriting) watch.strays.push(describeCall(call))
+      return run
+    }))
 
 /** Looks what a call of the processor wrote. */
 export const checkPure = Effect.fnUntraced(function*(rig: Rig, call: string, place: Place) {

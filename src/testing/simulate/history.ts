@@ -12,9 +12,9 @@ import { isContentionError } from "../../EventboxError.ts"
 import { messageOf } from "../../ground/foreign.ts"
 import * as InMemory from "../../layers/InMemory.ts"
 import type { FaultTag } from "../Faulty.ts"
-import type { Call } from "../Recorder.ts"
 import { describeCall, describeExit, type Row } from "../text/table.ts"
 import { Chance, Fingerprint } from "../virtual/chance.ts"
+import { gated } from "../virtual/gated.ts"
 import { startMillis } from "../virtual/time.ts"
 import { makeNetwork, type Network, Sender } from "./network.ts"
 import type { Trouble } from "./settings.ts"
@@ -320,31 +320,17 @@ export class History<J extends Job> {
     }
   }
 
-  /** Shows the checker what lands, at the moment at which it does. */
+  /** Counts what lands, and shows it to the job, at the moment at which it does. */
   private watch(database: Backend): Backend {
-    const write = (sender: string, call: Call) => (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
-      Effect.sync(() => {
-        const what = describeCall(call)
-        this.note(sender, what, describeExit(call, exit), what)
-      })
-    const traced = <A, E>(call: Call, run: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      this.isTraced ? Effect.flatMap(Sender, (sender) => Effect.onExit(run, write(sender, call))) : run
-    return {
-      lookup: (keys) => traced({ operation: "lookup", keys }, database.lookup(keys)),
-      query: (query) => traced({ operation: "query", query }, database.query(query)),
-      commit: (request) =>
-        traced(
-          { operation: "commit", request },
-          Effect.andThen(
-            Effect.tapError(database.commit(request), (error) =>
-              Effect.sync(() => {
-                if (isContentionError(error)) this.counts.contentions++
-              })),
-            Effect.map(Sender, (sender) => this.landed(request, sender))
-          )
-        ),
-      limits: database.limits
-    }
+    return gated(database, (call, run) =>
+      Effect.flatMap(Sender, (sender) =>
+        Effect.onExit(run, (exit) => {
+          if (call.operation === "commit" && Exit.isSuccess(exit)) this.landed(call.request, sender)
+          if (call.operation === "commit" && isContended(exit)) this.counts.contentions++
+          if (!this.isTraced) return Effect.void
+          const what = describeCall(call)
+          return Effect.sync(() => this.note(sender, what, describeExit(call, exit), what))
+        })))
   }
 
   private landed(request: CommitRequest, sender: string): void {
@@ -359,3 +345,6 @@ export class History<J extends Job> {
     this.rows.push({ number: undefined, who, what, result, about, atMillis: Math.round(this.world.now) })
   }
 }
+
+const isContended = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  Exit.isFailure(exit) && exit.cause.reasons.some((one) => one._tag === "Fail" && isContentionError(one.error))

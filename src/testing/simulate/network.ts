@@ -10,6 +10,7 @@ import type { Backend, CommitRequest } from "../../Backend.ts"
 import { isUnknownOutcome } from "../../EventboxError.ts"
 import * as Faulty from "../Faulty.ts"
 import type { Call } from "../Recorder.ts"
+import { gated } from "../virtual/gated.ts"
 import type { Trouble } from "./settings.ts"
 import type { Process, World } from "./world.ts"
 
@@ -44,7 +45,6 @@ export const makeNetwork = (
     Effect.runSyncWith(context)(Faulty.make(database, { rates, maxDelay, maxLateness: settings.maxLateness }))
   const main = make(settings.faults, settings.maxDelay)
   const deletes = make(settings.deleteFaults, settings.maxDeleteDelay)
-  const { limits } = database
   return {
     connect: (process) => {
       const sending = Context.add(context, Sender, process.name)
@@ -61,16 +61,11 @@ export const makeNetwork = (
           })
           return Effect.sync(() => fiber.interruptUnsafe())
         })
-      return {
-        lookup: (keys) => send({ operation: "lookup", keys }, main.backend.lookup(keys)),
-        query: (query) => send({ operation: "query", query }, main.backend.query(query)),
-        // A commit that was sent cannot be taken back.
-        commit: (request) => {
-          const { backend } = isDeletion(request) ? deletes : main
-          return Effect.uninterruptible(send({ operation: "commit", request }, backend.commit(request)))
-        },
-        limits
-      }
+      // A commit that was sent cannot be taken back.
+      return gated(
+        { ...main.backend, commit: (request) => (isDeletion(request) ? deletes : main).backend.commit(request) },
+        (call, run) => call.operation === "commit" ? Effect.uninterruptible(send(call, run)) : send(call, run)
+      )
     },
     heal: () => {
       Effect.runSync(Effect.andThen(main.heal, deletes.heal))
