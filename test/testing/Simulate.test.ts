@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, Random, Schema } from "effect"
 import * as Eventbox from "../../src/Eventbox.ts"
 import * as Processor from "../../src/Processor.ts"
+import * as Outstanding from "../../src/testing/Outstanding.ts"
 import * as Simulate from "../../src/testing/Simulate.ts"
 
 class Account extends Processor.Service<Account>()("test/testing/Account", {
@@ -68,10 +69,15 @@ describe("Simulate", () => {
 
   it.effect("reports a check that fails with an error", () =>
     Effect.gen(function*() {
-      const workload = () => ({ ...deposits()(), check: Effect.fail(new Error("wrong sum")) })
+      const check = Effect.andThen(
+        Eventbox.emit(Account, accounts[0]!, { amount: 7 }),
+        Outstanding.assertNone(Account, accounts[0]!)
+      )
+      const workload = () => ({ ...deposits()(), check })
       const failure = yield* Effect.flip(Simulate.run(workload, { seed: 1, clientCalls: 10, shrink: false }))
 
       assert.strictEqual(failure.rule, "Check")
+      assert.match(failure.message, /^SEED=1 Check: .*Account,1: expected no event\.\n\d wait:\n[^]*\{"amount":7\}\n/)
     }).pipe(Effect.provide(Account.layer)), 120_000)
 
   it.effect("finds a program stuck that waits for something outside", () =>

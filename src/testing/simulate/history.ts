@@ -307,7 +307,10 @@ export class History<J extends Job> {
     main.addObserver((exit) => {
       end()
       this.judge(process.name, exit)
-      if (Exit.isFailure(exit)) this.object("Check", `settling failed: ${describeExit(undefined, exit)}`)
+      if (Exit.isFailure(exit)) {
+        const reasons = exit.cause.reasons.map((one) => one._tag === "Fail" ? messageOf(one.error) : one._tag)
+        this.object("Check", `the check failed: ${reasons.join(", ")}`)
+      }
       this.isOver = true
     })
   }

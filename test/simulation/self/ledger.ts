@@ -127,7 +127,7 @@ export type Outcome = "success" | "unknown" | "failure"
  * | `Unsettled` | events that are left long after the faults have stopped |
  * | `Stuck` | a process that never comes to rest |
  * | `Died` | a defect |
- * | `Check` | settling failed |
+ * | `Check` | the workload failed while it settled what was left |
  */
 export const rules = [
   "Lost",
