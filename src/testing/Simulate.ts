@@ -12,8 +12,8 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Backend } from "../Backend.ts"
 import type { Datastore } from "../Datastore.ts"
-import type { FaultTag, Rates } from "./Faulty.ts"
-import type { Ended, Job } from "./simulate/history.ts"
+import type { Rates } from "./Faulty.ts"
+import type { Ended, Happened, Job } from "./simulate/history.ts"
 import { defaults, resolve, type Trouble } from "./simulate/settings.ts"
 import { type Aspect, lower, off, without } from "./simulate/shrink.ts"
 import { failuresOf, tableOf, tryHistory } from "./simulate/trial.ts"
@@ -106,27 +106,13 @@ export interface Workload<R = never> {
  * @category models
  * @since 0.1.0
  */
-export interface Report {
+export interface Report extends Happened {
   readonly seed: number
   /** The same for the same history: seed, options and programs. */
   readonly hash: string
   /** Calls of the client, and of workers. */
   readonly clientCalls: number
   readonly workerCalls: number
-  /** Commits that landed, and those that met contention. */
-  readonly commits: number
-  readonly contentions: number
-  readonly crashes: number
-  /** Processes that were stopped as they should be. */
-  readonly stops: number
-  readonly pauses: number
-  /** Processes whose clock was off when they started. */
-  readonly skews: number
-  readonly faults: Readonly<Record<FaultTag, number>>
-  /** Faults of deletes of garbage. */
-  readonly deleteFaults: Readonly<Record<FaultTag, number>>
-  readonly virtualMillis: number
-  readonly steps: number
 }
 
 /**

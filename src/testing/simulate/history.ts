@@ -70,11 +70,14 @@ export interface Happened {
   readonly commits: number
   readonly contentions: number
   readonly crashes: number
+  /** Processes that were stopped as they should be. */
   readonly stops: number
+  /** Times that a process stood still. */
   readonly pauses: number
-  /** Processes that began with a clock that was off. */
+  /** Processes whose clock was off when they started. */
   readonly skews: number
   readonly faults: Readonly<Record<FaultTag, number>>
+  /** Faults of deletes of garbage. */
   readonly deleteFaults: Readonly<Record<FaultTag, number>>
   readonly virtualMillis: number
   readonly steps: number
