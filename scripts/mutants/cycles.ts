@@ -206,12 +206,11 @@ const landing: ReadonlyArray<Mutant> = [
     tests: ["test/Eventbox.interruption.test.ts"]
   },
   {
-    name: "lock-lost-by-an-interruption",
+    name: "lock-lost-with-its-fiber",
     file: "src/internal/keyedLock.ts",
-    what: "An interruption at any moment leaves no lock behind.",
-    find: "Effect.uninterruptibleMask((restore) => {",
-    replace:
-      "((run: (restore: (effect: any) => any) => any) => Effect.suspend(() => run((effect) => effect)))((restore) => {",
+    what: "A fiber that ends without its finalizers leaves no lock behind.",
+    find: "if (isHeld) Effect.runFork(semaphore.release(1))",
+    replace: "if (isHeld) return",
     tests: ["test/Eventbox.interruption.test.ts"]
   },
   {
