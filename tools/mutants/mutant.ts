@@ -1,66 +1,83 @@
 /**
  * A mutant: a small fault that is put into the sources to see whether the tests notice.
  */
-import { parse } from "../source.ts"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { listFiles, type Node, parse, readText } from "../source.ts"
 
-/** One named fault. */
+/** One fault, as `rules.txt` has it. */
 export interface Mutant {
-  /** Lower case, words with hyphens; says what is wrong, not where. */
   readonly name: string
-  /** The module that gets the fault, from the root of the project. */
-  readonly file: string
-  /** One sentence: which rule is broken. */
-  readonly what: string
-  /** A piece of the module that occurs exactly once. */
+  /** The top-level declaration that gets the fault. */
+  readonly within: string
   readonly find: string
   readonly replace: string
-  /** Test files that should see it first: fast ones. */
+  readonly what: string
+  /** Test files. */
   readonly tests: ReadonlyArray<string>
-  /**
-   * Where those files are long: a regular expression for the full names of the tests to run, as `vitest -t` takes it.
-   */
-  readonly only?: string | undefined
 }
 
-/** The text of the mutant's module with the fault in it; throws when the text no longer has the place for it. */
-export const mutate = (mutant: Mutant, text: string): string => {
-  const parts = text.split(mutant.find)
-  if (parts.length === 2 && mutant.find !== "" && mutant.find !== mutant.replace) return parts.join(mutant.replace)
-  const count = parts.length === 1 ? "is not" : parts.length === 2 ? "is no change of what is" : "is more than once"
-  throw new Error(`mutant ${mutant.name} no longer applies: ${JSON.stringify(mutant.find)} ${count} in ${mutant.file}`)
+/** The faults of a table. */
+export const readRules = (text: string): ReadonlyArray<Mutant> => {
+  const rule = /^(\S+) in (\S+) seen by (.+)\n {2}(\S.*)\n {2}- (.*)\n {2}\+ ?(.*)$/gm
+  return Array.from(text.matchAll(rule), ([, name, within, tests, what, find, replace]) => ({
+    name: name!,
+    within: within!,
+    find: find!,
+    replace: replace!,
+    what: what!,
+    tests: tests!.split(" ").map((test) => `test/${test}.test.ts`)
+  }))
 }
 
-/** What is wrong with a table of mutants; `read` gives the text of a file, `undefined` for a missing one. */
-export const problemsOf = (
-  mutants: ReadonlyArray<Mutant>,
-  read: (path: string) => string | undefined
-): ReadonlyArray<string> => {
-  const problems: Array<string> = []
-  const seen = new Set<string>()
-  for (const mutant of mutants) {
-    const { file, name, only, tests, what } = mutant
-    if (seen.size === seen.add(name).size) problems.push(`mutant ${name}: another one has this name`)
-    if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name)) problems.push(`mutant ${name}: a name is lower case with hyphens`)
-    if (!/^[A-Z].*[^.]\.$/.test(what)) problems.push(`mutant ${name}: what it breaks is one sentence`)
-    if (tests.length === 0) problems.push(`mutant ${name}: no test file is named`)
-    const lost = tests.filter((test) => read(test) === undefined)
-    for (const test of lost) problems.push(`mutant ${name}: there is no ${test}`)
-    const texts = tests.map((test) => read(test) ?? "")
-    if (only !== undefined && lost.length === 0 && !texts.some((text) => new RegExp(only).test(text))) {
-      problems.push(`mutant ${name}: no test of ${tests.join(", ")} is named ${only}`)
-    }
-    problems.push(...faultProblems(mutant, read(file)))
+/** The mutants of this library. */
+export const mutants = readRules(readFileSync(join(import.meta.dirname, "rules.txt"), "utf8"))
+
+/** A top-level declaration of a module, and its text without blanks: `at` are the places of what is left. */
+interface Declaration {
+  readonly path: string
+  readonly name: string
+  readonly packed: string
+  readonly at: ReadonlyArray<number>
+}
+
+const pack = (text: string): string => text.replace(/\s+/g, "")
+
+/** All declarations of the sources below `root`. */
+export const declarationsOf = (root: string): ReadonlyArray<Declaration> =>
+  listFiles(".ts", root).filter((path) => path.startsWith("src/")).flatMap((path) => {
+    const text = readText(path, root)
+    return parse(path, text).body.flatMap((statement) => {
+      const declaration = (statement["declaration"] ?? statement) as Node
+      const named = (declaration["declarations"] ?? [declaration]) as ReadonlyArray<Node>
+      return named.flatMap((one): ReadonlyArray<Declaration> => {
+        const id = one["id"] as { readonly name?: string } | null | undefined
+        if (id?.name === undefined) return []
+        const at = Array.from(text.slice(one.start, one.end), (_, index) => one.start + index)
+          .filter((place) => /\S/.test(text[place]!))
+        return [{ path, name: id.name, packed: at.map((place) => text[place]).join(""), at }]
+      })
+    })
+  })
+
+/** The module that gets a fault, with it; throws when there is no place for it, or more than one. */
+export const mutate = (
+  { find, name, replace, within }: Mutant,
+  declarations: ReadonlyArray<Declaration>,
+  root: string
+): { readonly path: string; readonly text: string } => {
+  const packed = pack(find)
+  const places = declarations.filter((one) => one.name === within && one.packed.includes(packed))
+  const [place, ...others] = places
+  const start = place?.packed.indexOf(packed) ?? -1
+  if (place === undefined || others.length > 0 || place.packed.includes(packed, start + 1)) {
+    const files = places.map(({ path }) => path).join(", ") || "no file"
+    throw new Error(
+      `mutant ${name} no longer applies: ${JSON.stringify(find)} must be once in ${within}; is in ${files}`
+    )
   }
-  return problems
-}
-
-const faultProblems = (mutant: Mutant, text: string | undefined): ReadonlyArray<string> => {
-  if (text === undefined) return [`mutant ${mutant.name} no longer applies: there is no ${mutant.file}`]
-  try {
-    parse(mutant.file, mutate(mutant, text))
-    return []
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    return [message.includes(mutant.name) ? message : `mutant ${mutant.name}: ${message}`]
-  }
+  const text = readText(place.path, root)
+  const mutated = text.slice(0, place.at[start]) + replace + text.slice(place.at[start + packed.length - 1]! + 1)
+  parse(place.path, mutated)
+  return { path: place.path, text: mutated }
 }
