@@ -45,9 +45,6 @@ export const noStrikes = (): Strikes => ({ kills: none(), cuts: { before: none()
 /** All cuts. */
 export const cutsOf = ({ cuts }: Strikes): number => cutKinds.reduce((sum, kind) => sum + cuts[kind].total, 0)
 
-/** Strikes that hit a commit under way. */
-export const onCommitOf = ({ cuts }: Strikes): number => cutKinds.reduce((sum, kind) => sum + cuts[kind].onCommit, 0)
-
 const add = (count: Count, { commits, requests }: UnderWay): void => {
   count.total++
   if (requests > 0) count.onRequest++

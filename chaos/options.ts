@@ -2,19 +2,8 @@
  * The options of `npm run chaos`.
  */
 import { Effect } from "effect"
-import { Flag } from "effect/cli"
+import { type Command, Flag } from "effect/cli"
 import { command, count, text } from "../src/cli/command.ts"
-
-export interface Options {
-  readonly seed: string
-  readonly kills: number
-  readonly cuts: number
-  readonly workers: number
-  readonly senders: number
-  readonly accounts: number
-  readonly transfers: number
-  readonly minutes: number
-}
 
 const description = `\
 The bank of examples/ledger on the emulator, while its processes are killed and their connections are cut. When it has \
@@ -39,6 +28,8 @@ const flags = {
   transfers: count("transfers", 1, 1_000_000, 4_000, "transfers between them, spread over the kills and cuts"),
   minutes: count("minutes", 1, 1_440, 45, "after so long no more is killed or cut, which is then a failure")
 }
+
+export type Options = Command.Command.Config.Infer<typeof flags>
 
 /** `npm run chaos`. */
 export const chaosCommand = command({

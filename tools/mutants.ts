@@ -22,7 +22,7 @@ import { join } from "node:path"
 import { runMain } from "../examples/ledger/runMain.ts"
 import { command, count, runCommand } from "../src/cli/command.ts"
 import { declarationsOf, type Mutant, mutants, mutate } from "./mutants/mutant.ts"
-import { projectRoot, readText } from "./source.ts"
+import { projectRoot } from "./source.ts"
 
 /** How one mutant ended; `by` is the test that killed it. */
 export interface Verdict {
@@ -114,10 +114,10 @@ export const hunt = ({ jobs, mutants: hunted, root, say, timeoutSeconds = 90 }: 
     const verdicts: Array<Verdict> = []
     yield* Effect.forEach(copies, (folder) =>
       Effect.gen(function*() {
-        for (const { mutant, path, text } of waiting) {
-          writeFileSync(join(folder, path), text)
+        for (const { mutant, mutated, path, text } of waiting) {
+          writeFileSync(join(folder, path), mutated)
           const by = yield* runTests(folder, mutant.tests, timeoutSeconds)
-          writeFileSync(join(folder, path), readText(path, root))
+          writeFileSync(join(folder, path), text)
           verdicts.push({ mutant, by })
           say(by === undefined ? `SURVIVED  ${mutant.name}: ${mutant.what}` : `killed    ${mutant.name}: ${by}`)
         }

@@ -4,7 +4,7 @@
  */
 import { Effect, Exit, References } from "effect"
 import * as Simulate from "effect-eventbox/testing/Simulate"
-import { Flag } from "effect/cli"
+import { type Command, Flag } from "effect/cli"
 import { availableParallelism } from "node:os"
 import { isMainThread, parentPort, Worker } from "node:worker_threads"
 import { command, count, runCommand, text } from "../src/cli/command.ts"
@@ -24,15 +24,19 @@ const play = async (options: Simulate.Options): Promise<Result> => {
   return { _tag: "Failed", message, settings }
 }
 
-interface Options {
-  readonly events: number
-  readonly seed: number
-  readonly history: number
-  readonly jobs: number
-  readonly settings: string | undefined
-}
-
 const most = Number.MAX_SAFE_INTEGER
+
+const flags = {
+  events: count("events", 1, most, 1_000_000, "events to simulate in all"),
+  seed: count("seed", 1, most, 1, "the first seed"),
+  history: count("history", 1, most, 20_000, "events of one history"),
+  jobs: count("jobs", 1, 256, availableParallelism(), "histories at a time"),
+  settings: text("settings", "JSON", "replays one history, as a failure prints it; nothing else then counts").pipe(
+    Flag.withDefault(undefined)
+  )
+},
+
+type Options = Command.Command.Config.Infer<typeof flags>
 
 const simulateCommand = command({
   name: "simulate",
@@ -68,23 +72,10 @@ class Total {
     }
   }
 
-  sum(name: string): number {
-    return this.sums.get(name) ?? 0
-  }
-
   toString(): string {
-    const shown = (name: string): string => this.sum(name).toLocaleString("en")
-    const faults = ["ReadFailure", "RequestLost", "ResponseLost", "Late", "Contention"]
-    const sum = faults.reduce((total, name) => total + this.sum(name), 0).toLocaleString("en")
-    return `${this.histories.toLocaleString("en")} histories, ${shown("emitted")} events emitted (` +
-      `${shown("repeated")} of them repeated) and ${shown("followed")} as side effects; ${
-        shown("consumed")
-      } consumed by ${shown("batches")} ` +
-      `batches, ${shown("garbage")} garbage; ${sum} faults, ${shown("crashes")} crashes, ${shown("pauses")} pauses; ` +
-      `${Math.round(this.sum("virtualMillis") / 3_600_000).toLocaleString("en")} hours of virtual time, ` +
-      `${shown("pages")} pages of tombstones written and ${shown("deletedPages")} deleted, ` +
-      `tombstones up to ${this.largestTombstonesBytes.toLocaleString("en")} bytes; ` +
-      `hash ${this.hash.toString(16).padStart(16, "0")}`
+    const sums = Array.from(this.sums, ([name, times]) => `${name} ${times.toLocaleString("en")}`)
+    return `${this.histories} histories: ${sums.join(", ")}; tombstones up to ` +
+      `${this.largestTombstonesBytes.toLocaleString("en")} bytes; hash ${this.hash.toString(16).padStart(16, "0")}`
   }
 }
 
@@ -96,7 +87,11 @@ const runAll = (options: Options): Promise<Total | Result & { readonly _tag: "Fa
     const started = performance.now()
     const seconds = () => Math.round((performance.now() - started) / 1_000)
     const progress = setInterval(() => {
-      console.log(`${seconds()} s: ${total.sum("emitted").toLocaleString("en")} events in ${total.histories} histories`)
+      console.log(
+        `${seconds()} s: ${
+          (total.sums.get("emitted") ?? 0).toLocaleString("en")
+        } events in ${total.histories} histories`
+      )
     }, 30_000)
     let next = 0
     let isOver = false

@@ -1,7 +1,7 @@
 /**
  * What the tools share: the project's files, parsing, running programs, and printing problems.
  */
-import { spawn } from "node:child_process"
+import { execFile } from "node:child_process"
 import { globSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { type Comment, parseSync } from "oxc-parser"
@@ -56,27 +56,21 @@ export const parse = (path: string, text: string): Parsed => {
 
 /** How a program ended and what it said. */
 export interface Finished {
-  readonly code: number | null
+  readonly code: number | string | null
   readonly stdout: string
   readonly stderr: string
 }
 
-/** Runs a program to its end, with nothing on its input. */
+/** Runs a program to its end. */
 export const run = (
   command: string,
   args: ReadonlyArray<string>,
   options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv }
 ): Promise<Finished> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"], timeout: 300_000 })
-    let [stdout, stderr] = ["", ""]
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      stdout += text
+  new Promise((resolve) => {
+    execFile(command, args, { timeout: 300_000, maxBuffer: 1e8, ...options }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : error.code ?? null, stdout, stderr })
     })
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      stderr += text
-    })
-    child.on("error", reject).on("close", (code) => resolve({ code, stdout, stderr }))
   })
 
 /** The compiler's messages about the project that is configured in `folder`, one a line; empty when all is well. */

@@ -1,7 +1,7 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { rmSync } from "node:fs"
 import { join } from "node:path"
-import { doctest, extract } from "../../tools/doctest.ts"
+import { doctest } from "../../tools/doctest.ts"
 import { projectRoot } from "../../tools/source.ts"
 
 const folder = join(projectRoot, ".cache/doctest-test")
@@ -29,14 +29,5 @@ describe("npm run doctest", { timeout: 120_000 }, () => {
     }
     assert.notInclude(found, "good.md")
     assert.deepStrictEqual([programs, ran], [6, 5])
-  })
-
-  it("joins a fence that goes on, and counts one that opts out", () => {
-    const text = "```ts\na\n```\n\n```ts continued\nb\n```\n```ts no-check\nc\n```\n"
-
-    const { programs, skipped } = extract("x.md", text)
-
-    assert.strictEqual(programs[0]!.code.join(""), "ab")
-    assert.deepStrictEqual([programs.length, skipped], [1, 1])
   })
 })

@@ -60,12 +60,12 @@ export const declarationsOf = (root: string): ReadonlyArray<Declaration> =>
     })
   })
 
-/** The module that gets a fault, with it; throws when there is no place for it, or more than one. */
+/** The module that gets a fault, without and with it; throws when there is no place for it, or more than one. */
 export const mutate = (
   { find, name, replace, within }: Mutant,
   declarations: ReadonlyArray<Declaration>,
   root: string
-): { readonly path: string; readonly text: string } => {
+): { readonly path: string; readonly text: string; readonly mutated: string } => {
   const packed = pack(find)
   const places = declarations.filter((one) => one.name === within && one.packed.includes(packed))
   const [place, ...others] = places
@@ -79,5 +79,5 @@ export const mutate = (
   const text = readText(place.path, root)
   const mutated = text.slice(0, place.at[start]) + replace + text.slice(place.at[start + packed.length - 1]! + 1)
   parse(place.path, mutated)
-  return { path: place.path, text: mutated }
+  return { path: place.path, text, mutated }
 }
