@@ -6,17 +6,7 @@
 import { Effect, Option } from "effect"
 import { Flag } from "effect/cli"
 import { type ChildProcess, spawn } from "node:child_process"
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync
-} from "node:fs"
+import * as Fs from "node:fs"
 import { availableParallelism, tmpdir } from "node:os"
 import { join } from "node:path"
 import { runMain } from "../examples/ledger/runMain.ts"
@@ -43,19 +33,19 @@ export interface Hunt {
 const makeCopy = (root: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const folder = realpathSync(mkdtempSync(join(tmpdir(), "eventbox-mutants-")))
-      const modules = realpathSync(join(root, "node_modules"))
-      for (const name of readdirSync(root).filter((one) => !/^(node_modules|dist|coverage|\..*)$/.test(one))) {
-        cpSync(join(root, name), join(folder, name), { recursive: true })
+      const folder = Fs.realpathSync(Fs.mkdtempSync(join(tmpdir(), "eventbox-mutants-")))
+      const modules = Fs.realpathSync(join(root, "node_modules"))
+      for (const name of Fs.readdirSync(root).filter((one) => !/^(node_modules|dist|coverage|\..*)$/.test(one))) {
+        Fs.cpSync(join(root, name), join(folder, name), { recursive: true })
       }
       // A folder of its own, since vitest writes into it.
-      mkdirSync(join(folder, "node_modules"))
-      for (const name of readdirSync(modules).filter((one) => !one.startsWith("."))) {
-        symlinkSync(join(modules, name), join(folder, "node_modules", name))
+      Fs.mkdirSync(join(folder, "node_modules"))
+      for (const name of Fs.readdirSync(modules).filter((one) => !one.startsWith("."))) {
+        Fs.symlinkSync(join(modules, name), join(folder, "node_modules", name))
       }
       return folder
     }),
-    (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }))
+    (folder) => Effect.sync(() => Fs.rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }))
   )
 
 /** Vitest runs tests in processes of its own, which a fault may keep busy for ever: the whole group has to go. */
@@ -75,7 +65,7 @@ const runTests = (folder: string, files: ReadonlyArray<string>, seconds: number)
   // Not as a part of the test run that this may be started by.
   const env = Object.entries(process.env).filter(([name]) => !/^(VITEST|TEST$|NODE_OPT)/.test(name))
   return Effect.callback<string | undefined>((resume) => {
-    rmSync(report, { force: true })
+    Fs.rmSync(report, { force: true })
     const child = spawn(process.execPath, args, {
       cwd: folder,
       env: Object.fromEntries(env),
@@ -91,7 +81,7 @@ const runTests = (folder: string, files: ReadonlyArray<string>, seconds: number)
 }
 
 const firstFailure = (path: string, code: number | null): string | undefined => {
-  const { numPassedTests = 0, testResults = [] } = code === null ? {} : JSON.parse(readFileSync(path, "utf8"))
+  const { numPassedTests = 0, testResults = [] } = code === null ? {} : JSON.parse(Fs.readFileSync(path, "utf8"))
   const tests: ReadonlyArray<any> = testResults.flatMap(({ assertionResults }: any) => assertionResults)
   const failed = tests.find(({ status }) => status === "failed")
   if (failed !== undefined) return failed.fullName
@@ -115,9 +105,9 @@ export const hunt = ({ jobs, mutants: hunted, root, say, timeoutSeconds = 90 }: 
     yield* Effect.forEach(copies, (folder) =>
       Effect.gen(function*() {
         for (const { mutant, mutated, path, text } of waiting) {
-          writeFileSync(join(folder, path), mutated)
+          Fs.writeFileSync(join(folder, path), mutated)
           const by = yield* runTests(folder, mutant.tests, timeoutSeconds)
-          writeFileSync(join(folder, path), text)
+          Fs.writeFileSync(join(folder, path), text)
           verdicts.push({ mutant, by })
           say(by === undefined ? `SURVIVED  ${mutant.name}: ${mutant.what}` : `killed    ${mutant.name}: ${by}`)
         }

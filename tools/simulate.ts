@@ -34,7 +34,7 @@ const flags = {
   settings: text("settings", "JSON", "replays one history, as a failure prints it; nothing else then counts").pipe(
     Flag.withDefault(undefined)
   )
-},
+}
 
 type Options = Command.Command.Config.Infer<typeof flags>
 
@@ -42,15 +42,8 @@ const simulateCommand = command({
   name: "simulate",
   description: "Simulates seeded histories until so many events were emitted or one history fails.\n\n" +
     "Exit code: 0 when everything held, 1 when a history failed, 2 for bad options.",
-  flags: {
-    events: count("events", 1, most, 1_000_000, "events to simulate in all"),
-    seed: count("seed", 1, most, 1, "the first seed"),
-    history: count("history", 1, most, 20_000, "events of one history"),
-    jobs: count("jobs", 1, 256, availableParallelism(), "histories at a time"),
-    settings: text("settings", "JSON", "replays one history, as a failure prints it; nothing else then counts").pipe(
-      Flag.withDefault(undefined)
-    )
-  },
+  flags,
+
   check: (options: Options) => Effect.succeed(options)
 })
 

@@ -4,6 +4,7 @@
 import { Cause, Console, Effect, type Scope } from "effect"
 import { TerminalCapabilities } from "effect/cli"
 import type { DatastoreError, EmulatorError } from "../EventboxError.ts"
+import { messageOf } from "../ground/foreign.ts"
 import * as Ids from "../Ids.ts"
 import * as Emulator from "../layers/Emulator.ts"
 import { wrap } from "./command.ts"
@@ -11,7 +12,7 @@ import { exitCodeOf, formatVerdict } from "./verify/finding.ts"
 import { type Address, freshNamespace } from "./verify/namespace.ts"
 import { type Options, verifyCommand } from "./verify/options.ts"
 import { describe, formatPlan, formatSpent } from "./verify/plan.ts"
-import { cleanUp, messageOf, type Terminal, verify as run } from "./verify/run.ts"
+import { cleanUp, type Terminal, verify as run } from "./verify/run.ts"
 import { adviceFor } from "./verify/unreachable.ts"
 
 const live = (text: string) => Effect.sync(() => process.stderr.write(`\r\x1b[K${text}`))
@@ -79,7 +80,9 @@ export const verify = verifyCommand((options) =>
         return advice === undefined ? failure : Effect.andThen(failure, failed(advice))
       }),
       Effect.onInterrupt(() => Console.error("verify: stopped before the end")),
-      Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.succeed(2) : failed(messageOf(cause)))
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.succeed(2) : failed(messageOf(Cause.squash(cause)))
+      )
     )
   })
 )

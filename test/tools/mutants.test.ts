@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
+import * as Fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { hunt } from "../../tools/mutants.ts"
@@ -13,11 +13,11 @@ describe("the mutants of this library", () => {
   it.each(mutants)("$name applies to today's sources, still parses, and names tests that exist", (mutant) => {
     mutate(mutant, declarations, projectRoot)
 
-    assert.deepStrictEqual(mutant.tests.filter((test) => !existsSync(join(projectRoot, test))), [])
+    assert.deepStrictEqual(mutant.tests.filter((test) => !Fs.existsSync(join(projectRoot, test))), [])
   })
 
   it("are as many as the table has, each with a name of its own", () => {
-    const table = readFileSync(join(projectRoot, "tools/mutants/rules.txt"), "utf8")
+    const table = Fs.readFileSync(join(projectRoot, "tools/mutants/rules.txt"), "utf8")
 
     assert.strictEqual(new Set(mutants.map(({ name }) => name)).size, table.match(/^ {2}- /gm)!.length)
   })
@@ -48,18 +48,18 @@ const sum = "export const sum = (a: number, b: number): number => {\n  for (let 
 describe("the hunt", () => {
   const makeProject = Effect.acquireRelease(
     Effect.sync(() => {
-      const root = mkdtempSync(join(tmpdir(), "eventbox-prey-"))
-      for (const folder of ["src", "test"]) mkdirSync(join(root, folder))
-      writeFileSync(join(root, "package.json"), `{ "name": "prey", "type": "module", "exports": "./src/sum.ts" }`)
-      writeFileSync(join(root, "src/sum.ts"), sum)
-      writeFileSync(
+      const root = Fs.mkdtempSync(join(tmpdir(), "eventbox-prey-"))
+      for (const folder of ["src", "test"]) Fs.mkdirSync(join(root, folder))
+      Fs.writeFileSync(join(root, "package.json"), `{ "name": "prey", "type": "module", "exports": "./src/sum.ts" }`)
+      Fs.writeFileSync(join(root, "src/sum.ts"), sum)
+      Fs.writeFileSync(
         join(root, "test/sum.test.ts"),
         `import { expect, it } from "vitest"\nimport { sum } from "prey"\nit("adds", () => expect(sum(1, 2)).toBe(3))\n`
       )
-      symlinkSync(join(projectRoot, "node_modules"), join(root, "node_modules"))
+      Fs.symlinkSync(join(projectRoot, "node_modules"), join(root, "node_modules"))
       return root
     }),
-    (root) => Effect.sync(() => rmSync(root, { recursive: true }))
+    (root) => Effect.sync(() => Fs.rmSync(root, { recursive: true }))
   )
   // A verdict that is wrong would hide a rule that nothing tests.
   it.live("tells which mutants live, and leaves the project as it was", () =>
@@ -76,7 +76,7 @@ describe("the hunt", () => {
       })
 
       assert.deepStrictEqual(verdicts.map(({ by }) => by), ["adds", "time-out", undefined])
-      assert.strictEqual(readFileSync(join(root, "src/sum.ts"), "utf8"), sum)
+      assert.strictEqual(Fs.readFileSync(join(root, "src/sum.ts"), "utf8"), sum)
     }), 120_000)
 
   it.live("is refused when a mutant does not apply, and when the tests fail without one", () =>
@@ -85,7 +85,7 @@ describe("the hunt", () => {
       const run = (index: number) => Effect.exit(hunt({ root, mutants: [rules[index]!], jobs: 1, say: () => {} }))
 
       const gone = yield* run(3)
-      writeFileSync(join(root, "src/sum.ts"), sum.replace("a +", "1 + a +"))
+      Fs.writeFileSync(join(root, "src/sum.ts"), sum.replace("a +", "1 + a +"))
       const failing = yield* run(2)
 
       assert.match(Exit.isFailure(gone) ? String(gone.cause) : "", /mutant gone no longer applies/)

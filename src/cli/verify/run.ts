@@ -4,6 +4,7 @@
 import { Cause, Effect, Exit, References } from "effect"
 import * as Datastore from "../../Datastore.ts"
 import { DatastoreError } from "../../EventboxError.ts"
+import { messageOf } from "../../ground/foreign.ts"
 import * as Key from "../../Key.ts"
 import * as GoogleDatastore from "../../layers/GoogleDatastore.ts"
 import { UnmetError } from "../../testing/conformance/checks.ts"
@@ -79,7 +80,7 @@ export const cleanUp = (
 ): Effect.Effect<Verdict["cleaned"]> =>
   Effect.andThen(progress(`emptying the namespace ${namespace}`), empty(address, namespace)).pipe(
     Effect.map((entities) => ({ entities })),
-    Effect.catchCause((cause) => Effect.succeed({ problem: messageOf(cause) })),
+    Effect.catchCause((cause) => Effect.succeed({ problem: messageOf(Cause.squash(cause)) })),
     Effect.tap((cleaned) =>
       say(
         "problem" in cleaned
@@ -91,12 +92,6 @@ export const cleanUp = (
 
 const deleted = (entities: number): string =>
   entities === 1 ? "1 entity was deleted" : `${entities.toLocaleString("en-US")} entities were deleted`
-
-/** Why something failed: the message of a typed failure, or of a defect. */
-export const messageOf = (cause: Cause.Cause<unknown>): string => {
-  const error = Cause.squash(cause)
-  return error instanceof Error ? error.message : String(error)
-}
 
 /** One more client of the database, within the bound. */
 const connect = ({ meter, plan, rpcs }: Run, options: GoogleDatastore.Options) => {
@@ -175,7 +170,7 @@ const settle = <E>(
       return Effect.succeed(
         says
           ? { title, assumed, status: "differs", answer: `NO: ${error.message}`, advice: otherwise } satisfies Finding
-          : unanswered(title, assumed, messageOf(cause))
+          : unanswered(title, assumed, messageOf(Cause.squash(cause)))
       )
     })
   )
@@ -235,7 +230,7 @@ const checkFact = (
     if (Exit.isSuccess(exit)) return Effect.succeed(undefined)
     if (Cause.hasInterrupts(exit.cause)) return Effect.interrupt
     const error = Cause.squash(exit.cause)
-    return Effect.succeed({ problem: messageOf(exit.cause), isOutage: isOutage(error) })
+    return Effect.succeed({ problem: messageOf(Cause.squash(exit.cause)), isOutage: isOutage(error) })
   }))
 
 const isOutage = (error: unknown): boolean => {
