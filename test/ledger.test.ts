@@ -377,7 +377,7 @@ describe.skipIf(isMissing)("ledger on the emulator", () => {
       timeoutMillis: 100_000
     })
 
-    assert.include(stdout, `8 workers in ${processes} process`, stderr)
+    assert.include(stdout.replaceAll("\n", " "), `8 workers in ${processes} process`, stderr)
     assert.match(stdout, /^The books balance: /m)
     assert.notMatch(stdout, /^ {2}contention +0 /m)
     assert.strictEqual(code, 0)
