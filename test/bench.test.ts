@@ -451,7 +451,7 @@ describe("npm run bench", () => {
       assert.strictEqual(missing.status, 1)
       assert.include(missing.stderr, "Datastore emulator: there is no file")
       assert.strictEqual(bad.status, 2)
-      assert.include(bad.stderr, "got \"redis\"")
+      assert.include(bad.stderr, `--table: "redis"`)
     },
     120_000
   )
