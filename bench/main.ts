@@ -1,11 +1,12 @@
 /**
  * `npm run bench`: what the library costs, beside the same work done without it. See `bench/README.md`.
  */
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Effect } from "effect"
 import { EventboxError } from "effect-eventbox"
 import * as Emulator from "effect-eventbox/layers/Emulator"
+import { runCommand } from "../src/cli/command.ts"
 import { describeMachine, emulatorVersion, reportMachine } from "./machine.ts"
-import { BadOptionError, help, type Options, parseOptions } from "./options.ts"
+import { benchCommand, type Options } from "./options.ts"
 import { readRecord, render, writeRecord } from "./record.ts"
 import type { Table } from "./setting.ts"
 import { tables } from "./tables.ts"
@@ -54,27 +55,22 @@ const program = (options: Options) =>
 
 const isMissing = (error: unknown): error is EventboxError.EmulatorError => error instanceof EventboxError.EmulatorError
 
-const main = async (args: ReadonlyArray<string>): Promise<number> => {
-  let options: Options | undefined
-  try {
-    options = parseOptions(args, tables.map(({ name }) => name))
-  } catch (error) {
-    if (!(error instanceof BadOptionError)) throw error
-    console.error(`${error.message}\nTry: npm run bench -- --help`)
-    return 2
-  }
-  if (options === undefined) {
-    console.log(help(tables))
-    return 0
-  }
+const main = (options: Options): Effect.Effect<number> => {
   if (options.render) {
-    render(readRecord())
-    return 0
+    return Effect.sync(() => {
+      render(readRecord())
+      return 0
+    })
   }
-  const exit = await Effect.runPromiseExit(program(options))
-  if (Exit.isSuccess(exit)) return 0
-  console.error(Cause.pretty(exit.cause))
-  return 1
+  return program(options).pipe(
+    Effect.as(0),
+    Effect.catchCause((cause) =>
+      Effect.sync(() => {
+        console.error(Cause.pretty(cause))
+        return 1
+      })
+    )
+  )
 }
 
-process.exitCode = await main(process.argv.slice(2))
+process.exitCode = await Effect.runPromise(runCommand(benchCommand(tables)(main), process.argv.slice(2)))

@@ -367,7 +367,7 @@ export interface ServiceOptions<out S, in out A extends Schema.Constraint, out E
    * (`Schema.toCodecJson`): change it only in ways that still decode what is stored.
    */
   readonly event: A
-  /** Schema of the processor's own failures, for its type; without it callbacks fail with the library's errors alone. */
+  /** Schema of the processor's own failures, for its type; without it callbacks fail with the library's errors only. */
   readonly error?: E | undefined
   /** How events are stored, in place of JSON text. */
   readonly codec?: PayloadCodec<A["Type"]> | undefined

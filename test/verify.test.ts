@@ -3,19 +3,19 @@
  * it leaves nothing behind.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { ConfigProvider, Effect, Fiber } from "effect"
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { compare } from "../scripts/verify/fight.ts"
-import { exitCodeOf, type Finding, formatVerdict, type Verdict } from "../scripts/verify/finding.ts"
-import { makeMeter, noCost, OverBoundError } from "../scripts/verify/meter.ts"
-import { type Address, count, empty, freshNamespace, isOurs } from "../scripts/verify/namespace.ts"
-import { BadOptionError, parseOptions } from "../scripts/verify/options.ts"
-import { allParts, boundOf, type Part } from "../scripts/verify/plan.ts"
-import type { Question } from "../scripts/verify/question.ts"
-import { allQuestions, type Terminal, verify } from "../scripts/verify/run.ts"
-import { adviceFor } from "../scripts/verify/unreachable.ts"
+import { compare } from "../src/cli/verify/fight.ts"
+import { exitCodeOf, type Finding, formatVerdict, type Verdict } from "../src/cli/verify/finding.ts"
+import { makeMeter, noCost, OverBoundError } from "../src/cli/verify/meter.ts"
+import { type Address, count, empty, freshNamespace, isOurs } from "../src/cli/verify/namespace.ts"
+import { verifyCommand } from "../src/cli/verify/options.ts"
+import { allParts, boundOf, type Part } from "../src/cli/verify/plan.ts"
+import type { Question } from "../src/cli/verify/question.ts"
+import { allQuestions, type Terminal, verify } from "../src/cli/verify/run.ts"
+import { adviceFor } from "../src/cli/verify/unreachable.ts"
 import { Datastore } from "../src/Datastore.ts"
 import * as Key from "../src/Key.ts"
 import * as GoogleDatastore from "../src/layers/GoogleDatastore.ts"
@@ -23,11 +23,12 @@ import * as InMemory from "../src/layers/InMemory.ts"
 import { leaf, upsert } from "../src/testing/conformance/setting.ts"
 import { emulatorHost, isMissing, onEmulator } from "./utils/emulator.ts"
 import { type Lie, makeLiar } from "./utils/liar.ts"
+import { readOptions } from "./utils/options.ts"
 import { type Finished, root, runProgram } from "./utils/program.ts"
 import { makeScriptedServer } from "./utils/scriptedServer.ts"
 
 const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}): Promise<Finished> =>
-  runProgram("scripts/verify.ts", args, {
+  runProgram("src/cli/main.ts", ["verify", ...args], {
     env: { DATASTORE_EMULATOR_HOST: emulatorHost, ...env },
     timeoutMillis: 200_000
   })
@@ -47,10 +48,14 @@ const verifying = (
   } = {}
 ) => {
   const said: Array<string> = []
-  const terminal: Terminal = { say: (text) => said.push(text), progress: () => undefined }
+  const terminal: Terminal = {
+    colors: false,
+    say: (text) => Effect.sync(() => said.push(text)),
+    progress: () => Effect.void
+  }
   const plan = {
     address,
-    namespace: freshNamespace(),
+    namespace: Effect.runSync(freshNamespace),
     parts: options.parts ?? ["questions"],
     ownsEmulator: options.ownsEmulator
   }
@@ -82,37 +87,42 @@ describe("verify: the command line", () => {
     ) {
       assert.include(stdout, option)
     }
-    assert.match(stdout, /^Exit code: 0 /m)
+    assert.match(stdout, /^  Exit code: 0 /m)
+    for (const line of stdout.split("\n")) assert.isAtMost(line.length, 80, line)
     assert.deepStrictEqual({ code, stderr }, { code: 0, stderr: "" })
   })
 
-  const bad: ReadonlyArray<readonly [args: ReadonlyArray<string>, message: RegExp]> = [
-    [[], /say which database: --project P/],
-    [["--project"], /'--project <value>' argument missing/],
-    [["--project", " "], /--project needs a value/],
-    [["--project", "p", "--frobnicate"], /Unknown option '--frobnicate'/],
-    [["--project", "p", "extra"], /Unexpected argument 'extra'/],
-    [["--datastore", "memory"], /--datastore is google or emulator, got "memory"/],
-    [["--datastore", "google"], /--datastore google needs --project P/],
-    [["--datastore", "emulator", "--endpoint", "e"], /DATASTORE_EMULATOR_HOST names the emulator/],
-    [["--datastore", "emulator", "--only", "facts,some"], /--only is questions or facts or fight, got "some"/],
-    [["--datastore", "emulator", "--unwritten-expectations", "no"], /is noop or interactive, got "no"/],
-    [
-      ["--datastore", "emulator", "--clean", "production"],
-      /only empties namespaces of this program, .* got "production"/
-    ]
-  ]
-  it.each(bad)("refuses %j with what to do", (args, message) => {
-    assert.throws(() => parseOptions(args, {}), BadOptionError, message)
+  it.each([
+    [[], "say which database: --project P"],
+    [["--project"], "--project"],
+    [["--project", " "], "a text that is not empty"],
+    [["--project", "p", "--frobnicate"], "--frobnicate"],
+    [["--project", "p", "extra"], `"extra"`],
+    [["--datastore", "memory"], `"google" | "emulator"`],
+    [["--datastore", "google"], "--project P for a real one"],
+    [["--datastore", "emulator", "--endpoint", "e"], "DATASTORE_EMULATOR_HOST names the emulator"],
+    [["--datastore", "emulator", "--only", "facts,some"], "some of questions, facts, fight"],
+    [["--datastore", "emulator", "--unwritten-expectations", "no"], `"noop" | "interactive"`],
+    [["--datastore", "emulator", "--clean", "production"], "no other is emptied"]
+  ])("refuses %j with what to do", (args, message) => {
+    const { code, said } = readOptions(verifyCommand, args)
+
+    assert.include(said, message)
+    assert.strictEqual(code, 2)
   })
 
+  const withHost = (host: string, args: ReadonlyArray<string>) =>
+    readOptions(verifyCommand, args, ConfigProvider.fromEnv({ env: { DATASTORE_EMULATOR_HOST: host } }))
+
   it("refuses a real database while an emulator is set, which would answer in its place", () => {
-    assert.throws(() => parseOptions(["--project", "p"], { DATASTORE_EMULATOR_HOST: "h:1" }), /unset it/)
-    assert.strictEqual(parseOptions(["--project", "p"], { DATASTORE_EMULATOR_HOST: "" })?.datastore, "google")
+    assert.include(withHost("h:1", ["--project", "p"]).said, "unset it")
+    assert.strictEqual(withHost("", ["--project", "p"]).options?.datastore, "google")
   })
 
   it("reads options, in which (default) is the default database", () => {
-    assert.deepInclude(parseOptions(["--project", "p", "--database", "(default)", "--only", "fight, questions"], {}), {
+    const args = ["--project", "p", "--database", "(default)", "--only", "fight, questions"]
+
+    assert.deepInclude(withHost("", args).options, {
       projectId: "p",
       databaseId: undefined,
       parts: ["questions", "fight"],
@@ -128,8 +138,8 @@ describe("verify: the command line", () => {
     })
     const noEmulator = await run(["--datastore", "emulator"], { DATASTORE_EMULATOR_HOST: "127.0.0.1:9" })
 
-    assert.match(bad.stderr, /^verify: --datastore is google or emulator/)
-    assert.match(noLogin.stderr, /^verify: .*no valid credentials.*gcloud auth application-default login/)
+    assert.match(bad.stderr, /^verify: .*--datastore: "memory"/)
+    assert.match(noLogin.stderr, /^verify: [^]*no valid credentials[^]*gcloud\s+auth\s+application-default\s+login/)
     assert.match(noEmulator.stderr, /^verify: Datastore emulator: none answers at 127\.0\.0\.1:9/m)
     assert.deepStrictEqual([bad.code, noLogin.code, noEmulator.code], [2, 2, 2])
   }, 60_000)
@@ -270,7 +280,7 @@ describe.skipIf(isMissing)("verify on the emulator", () => {
   it("stops on Ctrl-C, cleans up what it has written, and ends with 2", async () => {
     const projectId = freshAddress().projectId
     const args = ["--datastore", "emulator", "--project", projectId, "--only", "questions,facts"]
-    const child = spawn(process.execPath, [join(root, "scripts/verify.ts"), ...args], {
+    const child = spawn(process.execPath, [join(root, "src/cli/main.ts"), "verify", ...args], {
       env: { ...process.env, DATASTORE_EMULATOR_HOST: emulatorHost },
       stdio: ["ignore", "pipe", "pipe"]
     })
@@ -295,7 +305,7 @@ describe.skipIf(isMissing)("verify on the emulator", () => {
 
   it("--clean empties what a killed run has left", async () => {
     const address = freshAddress()
-    const namespace = freshNamespace()
+    const namespace = Effect.runSync(freshNamespace)
     const keys = Array.from({ length: 1_100 }, (_, index) => Key.make("A", index + 1)).concat(
       Key.make("B", "b", "C", 1)
     )
@@ -399,7 +409,7 @@ onEmulator("verify: whatever happens", (it) => {
       const refused = yield* Effect.exit(empty(freshAddress(), "production"))
 
       assert.match(String(refused), /production is not a namespace of this program/)
-      assert.isTrue(isOurs(freshNamespace()))
+      assert.isTrue(isOurs(Effect.runSync(freshNamespace)))
       for (const name of ["", "production", "my-eventbox-verify-1", "eventbox-verify-/x"]) assert.isFalse(isOurs(name))
     }))
 })

@@ -22,20 +22,16 @@ const visits = Counter.recipient("visits")
 
 // An event goes only to its own box, and only as the schema says.
 
-// guard: src/Eventbox.ts emit: Recipient<NoInfer<Self>> => Recipient<any>
 // @ts-expect-error Recipient<Audit>
 Eventbox.emit(Counter, Audit.recipient("visits"), { amount: 1 })
 
-// guard: src/Eventbox.ts emit: NoInfer<A> => unknown
 // @ts-expect-error number
 Eventbox.emit(Counter, visits, { amount: "1" })
 
-// guard: src/Eventbox.ts emitAll: ReadonlyArray<NoInfer<A>> => ReadonlyArray<unknown>
 // @ts-expect-error number
 Eventbox.emitAll(Counter, visits, [{ amount: 1 }, { amount: "2" }])
 
 const unnamed = Processor.Service()("app/Unnamed", { kind: "Unnamed", state: Schema.Int, event: Schema.Int })
-// guard: src/Processor.ts Service: [Self] extends [never] => [0] extends [1]
 // @ts-expect-error Missing
 export class Unnamed extends unnamed {}
 
@@ -51,7 +47,6 @@ holds<
 
 const processed = Eventbox.processBatch(Counter, visits)
 holds<Same<Effect.Services<typeof processed>, Counter | Datastore.Datastore>>()
-// guard: src/Eventbox.ts processBatch: E | ContentionError => ContentionError
 holds<
   Same<
     Effect.Error<typeof processed>,
@@ -86,6 +81,5 @@ Counter.entity({
   }
 })
 
-// guard: src/Processor.ts EntityOptions: => S => => any
 // @ts-expect-error number
 Counter.entity({ initial: () => "0", prepareMutation: () => Effect.succeed({ transitions: [] }) })

@@ -40,25 +40,20 @@ declare const mailer: Mailer["Service"]
 
 type SideEffect = Processor.SideEffect<Refused>
 const emitting: SideEffect = Eventbox.emit(Counter, visits, { _tag: "Reset" })
-// guard: src/Processor.ts SideEffect: E | StoreError => E
 const putting: SideEffect = Datastore.put([Entity.make(Key.make("Other", 1), {})])
-// guard: src/Processor.ts SideEffect: Datastore | Transaction => Datastore
 const inside: SideEffect = Effect.asVoid(Effect.orDie(DsSet.beginPop(set, listing)))
 const failing: SideEffect = new Refused({})
 export const chained: SideEffect | undefined = Processor.Chain(emitting, undefined, putting, inside, failing)
 
-// guard: src/Processor.ts SideEffect: E | StoreError => any
 // @ts-expect-error Broken
 export const foreignFailure: SideEffect = new Broken({})
 
-// guard: src/Processor.ts SideEffect: Datastore | Transaction => any
 // @ts-expect-error Mailer
 export const foreignService: SideEffect = Effect.asVoid(Mailer)
 
 // A post-process effect runs after the transaction.
 
 export const posting: Processor.PostProcess<Refused> = Eventbox.emit(Counter, visits, { _tag: "Reset" })
-// guard: src/Processor.ts PostProcess: Datastore | R => Datastore | Transaction | R
 // @ts-expect-error Transaction
 export const popping: Processor.PostProcess<Refused> = Effect.asVoid(Effect.orDie(DsSet.beginPop(set, listing)))
 
@@ -92,20 +87,17 @@ holds<Same<typeof layer, Layer.Layer<Counter, never, Mailer>>>()
 declare const implement: (part: Partial<Processor.Processor<Counter, State, Value, Refused>>) => void
 
 // `loadState` may have a transaction of its own, whose contention is the batch's.
-// guard: src/Processor.ts Processor: E | ContentionError | StoreError => E | StoreError
 implement({
   loadState: () =>
     Datastore.withTransaction(Effect.succeed({ state: { total: 0 }, eversion: Processor.EVersion.make(0) }))
 })
 
-// guard: src/Processor.ts Processor: readonly eversion: EVersion => readonly eversion: number
 // @ts-expect-error EVersion
 implement({ loadState: () => Effect.succeed({ state: { total: 0 }, eversion: 0 }) })
 
 // @ts-expect-error total
 implement({ prepareMutation: () => Effect.succeed({ transitions: [{ transitionTo: {} }] }) })
 
-// guard: src/Processor.ts Processor: E | StoreError | PrepareFailure<E, A> => any
 // @ts-expect-error Broken
 implement({ prepareMutation: () => new Broken({}) })
 
@@ -119,7 +111,6 @@ implement({ prepareMutation: () => Effect.as(DsSet.finishPop(), { transitions: [
 
 // A transition consumes events of its own box.
 declare const foreign: ReadonlyArray<Processor.Event<string>>
-// guard: src/Processor.ts Transition: ReadonlyArray<Event<A>> => ReadonlyArray<Event<unknown>>
 // @ts-expect-error string
 export const stolen: Processor.Transition<State, Value> = { transitionTo: { total: 0 }, events: foreign }
 
@@ -190,11 +181,9 @@ Eventbox.process(Counter, visits, {
   ),
   postProcess: Schedule.recurs(3).pipe(Schedule.setInputType<Refused | EventboxError.StoreError>())
 })
-// guard: src/Eventbox.ts ProcessOptions: ContentionError | DatastoreError> => any>
 // @ts-expect-error Schedule
 Eventbox.process(Counter, visits, { retry: Schedule.recurs(3).pipe(Schedule.setInputType<Refused>()) })
 
-// guard: src/Eventbox.ts ProcessOptions: E | StoreError> | undefined => any> | undefined
 // @ts-expect-error Schedule
 Eventbox.process(Counter, visits, { postProcess: Schedule.recurs(3).pipe(Schedule.setInputType<Broken>()) })
 
@@ -212,7 +201,6 @@ const drainAll = <Boxes extends ReadonlyArray<Processor.Any>>(
 ): Effect.Effect<unknown, BatchError, Context.Service.Identifier<Boxes[number]> | Datastore.Datastore> =>
   Effect.forEach(all, (box) => Eventbox.drain(box, box.recipient("x")))
 const everything = drainAll([Counter, Audit])
-// guard: src/Processor.ts Any: ServiceClass<any, any, any, any, any> => ServiceClass<any, any, any, any, never>
 holds<Same<typeof everything, Effect.Effect<unknown, BatchError, Counter | Audit | Datastore.Datastore>>>()
 export const kinds: ReadonlyArray<string> = boxes.map(({ kind }) => kind)
 // A single one keeps its types.
@@ -258,13 +246,9 @@ Twin.toLayer(Effect.succeed({
 type Decision = ReturnType<Processor.EntityOptions<Twin, State, number, never>["prepareMutation"]>
 type Declare = Processor.Advice<"declare this failure: give Processor.Service its schema as `error:`">
 type Take = Processor.Advice<"take this service where the layer is built: toLayer(Effect.gen(function*() { … }))">
-// guard: src/Processor.ts EntityOptions: E | Advice<UndeclaredError> => E
 holds<Same<Extract<Effect.Error<Decision>, Processor.Advice<string>>, Declare>>()
-// guard: src/Processor.ts EntityOptions: Advice<MissingService> => never
 holds<Same<Extract<Effect.Services<Decision>, Processor.Advice<string>>, Take>>()
 declare const advised: Processor.Processor<Twin, State, number, Declare, Take>
-// guard: src/Processor.ts ServiceClass: E | Advice<UndeclaredError> => E
-// guard: src/Processor.ts ServiceClass: Advice<MissingService> => never
 Twin.toLayer(Effect.succeed(advised))
 
 // What a processor is made of shows nothing of that advice: tests run its effects.
@@ -289,7 +273,6 @@ class Packed extends Processor.Service<Packed>()("app/Packed", {
 }) {}
 export const packed: Processor.Event<number> = { id: "a", value: Packed.kind.length }
 
-// guard: src/Processor.ts Service: PayloadCodec<A["Type"]> => any
 Processor.Service<Packed>()("app/Packed", {
   kind: "Packed",
   state: Schema.Int,

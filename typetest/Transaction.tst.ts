@@ -11,15 +11,12 @@ const outside = <A, E>(effect: Effect.Effect<A, E, Datastore.Datastore>) => Effe
 
 // What must run inside a transaction does not compile outside one.
 
-// guard: src/DsSet.ts beginPop: Datastore | Transaction.Transaction => Datastore | any
 // @ts-expect-error Transaction
 outside(DsSet.beginPop(set, listing))
 
-// guard: src/DsSet.ts finishPop: Datastore | Transaction.Transaction => Datastore | any
 // @ts-expect-error Transaction
 outside(Effect.flatMap(Datastore.withTransaction(Effect.succeed(0)), () => DsSet.finishPop()))
 
-// guard: src/Datastore.ts withTransaction: Exclude<R, Transaction.Transaction> => R
 outside(Datastore.withTransaction(DsSet.beginPop(set, listing)))
 
 // `withTransaction` takes away the need for a transaction, nothing else, and adds its own failures.
@@ -27,7 +24,6 @@ outside(Datastore.withTransaction(DsSet.beginPop(set, listing)))
 declare const body: Effect.Effect<"done", "refused", Transaction.Transaction | { readonly other: true }>
 const committed = Datastore.withTransaction(body)
 
-// guard: src/Datastore.ts withTransaction: E | ContentionError | DatastoreError => E | DatastoreError
 holds<
   Same<
     typeof committed,

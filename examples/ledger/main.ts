@@ -2,28 +2,14 @@
  * The main program of this project: a bank ledger on effect-eventbox. `npm start -- --help` tells its options.
  */
 import { Cause, Effect, type Scope } from "effect"
-import { type Options, parse } from "./options.ts"
+import { runCommand } from "../../src/cli/command.ts"
+import { ledgerCommand, type Options } from "./options.ts"
 import { processCrew } from "./processes.ts"
 import { formatResult, showProgress } from "./report.ts"
 import { localCrew, run } from "./run.ts"
 import { messageOf, runMain, stoppedCode } from "./runMain.ts"
 import { storeLayer } from "./stores.ts"
 import { emptyTally, type Tally } from "./tally.ts"
-
-const main = (args: ReadonlyArray<string>): Effect.Effect<number> => {
-  const request = parse(args)
-  switch (request._tag) {
-    case "Help":
-      console.log(request.text)
-      return Effect.succeed(0)
-    case "Invalid":
-      for (const problem of request.problems) console.error(`ledger: ${problem}`)
-      console.error("ledger: --help shows the options")
-      return Effect.succeed(2)
-    case "Run":
-      return ledger(request.options)
-  }
-}
 
 const ledger = (options: Options): Effect.Effect<number> => {
   let tally: () => Tally = emptyTally
@@ -54,4 +40,4 @@ const ledger = (options: Options): Effect.Effect<number> => {
   )
 }
 
-runMain(main(process.argv.slice(2)), { signals: ["SIGINT", "SIGTERM"] })
+runMain(runCommand(ledgerCommand(ledger), process.argv.slice(2)), { signals: ["SIGINT", "SIGTERM"] })

@@ -2,6 +2,7 @@
  * What the user sees: a line while it runs, a table and a verdict at the end.
  */
 import { Clock, Effect, type Scope } from "effect"
+import { wrap } from "../../src/cli/command.ts"
 import { money, type Verdict } from "./check.ts"
 import type { Options } from "./options.ts"
 import type { Result } from "./run.ts"
@@ -65,8 +66,12 @@ const where = { memory: "in memory", emulator: "on the emulator", google: "on Go
 const headline = (options: Options): string => {
   const { accounts, datastore, processes, seed, senders, transfers, workers } = options
   const inside = `in ${processes} ${processes === 1 ? "process" : "processes"}`
-  return `Ledger ${where[datastore]}: ${whole(transfers)} transfers among ${whole(accounts)} accounts, ` +
-    `${whole(senders)} senders, ${whole(workers)} workers ${inside}, seed ${JSON.stringify(seed)}`
+  return wrap(
+    "",
+    `Ledger ${where[datastore]}: ${whole(transfers)} transfers among ${whole(accounts)} accounts, ` +
+      `${whole(senders)} senders, ${whole(workers)} workers ${inside}, seed ${JSON.stringify(seed)}`,
+    0
+  )
 }
 
 /** The table of a run. */
@@ -107,7 +112,9 @@ export type Row = readonly [name: string, value: string, note: string]
 /** The lines of a table. */
 export const formatRows = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
   const widest = Math.max(...rows.map(([, value]) => value.length))
-  return rows.map(([name, value, note]) => `  ${name.padEnd(12)}${value.padStart(widest)}  ${note}`)
+  return rows.map(([name, value, note]) =>
+    wrap(`  ${name.padEnd(12)}${value.padStart(widest)}`, note, widest + 16).trimEnd()
+  )
 }
 
 const endsOf = ({ paid, refused, returned }: Verdict): string =>
@@ -118,8 +125,12 @@ const maxShown = 20
 /** What the check found, in words. */
 export const formatVerdict = ({ cents, openedCents, problems }: Verdict): string => {
   if (problems.length === 0) {
-    return `The books balance: accounts were opened with ${money(openedCents)} and hold ${money(cents)}; ` +
-      "every transfer was applied exactly once; nothing is outstanding."
+    return wrap(
+      "",
+      `The books balance: accounts were opened with ${money(openedCents)} and hold ${money(cents)}; every transfer ` +
+        "was applied exactly once; nothing is outstanding.",
+      0
+    )
   }
   const more = problems.length - maxShown
   return [

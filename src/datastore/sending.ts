@@ -29,8 +29,8 @@ export const sendCommit = (
 }
 
 /**
- * Sends a commit without expectations. One that Datastore aborts wrote nothing and is sent again, five times in all, and
- * never after `giveUpAtMillis`, in ms since epoch.
+ * Sends a commit without expectations. One that Datastore aborts wrote nothing and is sent again, five times in all,
+ * and never after `giveUpAtMillis`, in ms since epoch.
  */
 export const sendBlind = (
   datastore: Datastore["Service"],

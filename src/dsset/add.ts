@@ -60,8 +60,8 @@ const detailOf = (refusal: Refusal): string =>
     : refusal.detail
 
 /**
- * Adds items that were checked before, each with an id of its own. They are sent again when Datastore aborts them, until
- * a moment well within the tombstones delay: later they could be new items (P3).
+ * Adds items that were checked before, each with an id of its own. They are sent again when Datastore aborts them,
+ * until a moment well within the tombstones delay: later they could be new items (P3).
  */
 export const addItems = (
   items: ReadonlyArray<NewItem>,

@@ -57,7 +57,7 @@ const search = (commit: Commit): Effect.Effect<Outcome> =>
       if (changed.length > 0) return yield* absent(commit)
       const fenced = yield* Effect.result(fence(commit))
       if (Result.isSuccess(fenced)) return "Fenced"
-      // Somebody was first: the commit itself or another one; the next read tells. No answer to the fence: read as well.
+      // Somebody was first: the commit itself or another one; the next read tells. No answer to the fence: read, too.
       const readOn = looks === 1 && (fenced.failure._tag === "ContentionError" || isUnknownOutcome(fenced.failure))
       return yield* readOn ? once : Effect.fail(unsettled)
     })

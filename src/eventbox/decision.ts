@@ -46,7 +46,7 @@ export const withoutNoops = <S, A, E>(
 }
 
 /**
- * What is wrong with a decision, or `undefined`: it has a form, and may use events of the batch only, each of them once.
+ * What is wrong with a decision, or `undefined`: it has a form, and may use events of the batch only, each once.
  */
 export const misuse = <S, A, E>(mutation: Mutation<S, A, E>, batch: ReadonlySet<string>): string | undefined => {
   if (!isObject(mutation) || !Array.isArray(mutation.transitions)) {
