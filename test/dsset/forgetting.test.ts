@@ -8,6 +8,7 @@ import { DatastoreError, Unavailable } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
 import { pop } from "../utils/boxSet.ts"
+import { settle } from "../utils/settle.ts"
 
 const setOf = (n: number) => DsSet.make({ parent: Key.make("Parent", `${n}`) })
 const addTo = (set: DsSet.DsSet, ...ids: ReadonlyArray<string>) =>
@@ -74,8 +75,7 @@ describe("nothing is remembered of a set", () => {
         Effect.gen(function*() {
           state.now = "hangs"
           const fiber = yield* Effect.forkChild(list(set))
-          yield* Effect.yieldNow
-          yield* Effect.yieldNow
+          yield* settle
           yield* Fiber.interrupt(fiber)
         })
       assert.strictEqual(yield* rememberedAfter(interrupt), 0)

@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as DsSet from "../../src/DsSet.ts"
-import { calm, twoProcesses } from "../utils/boxProcesses.ts"
+import { twoProcesses } from "../utils/boxProcesses.ts"
 import { add, list, pop, set, shown, withMinute } from "../utils/boxSet.ts"
 import { storedItems } from "../utils/boxWorld.ts"
+import { settle } from "../utils/settle.ts"
 
 const Worker = Schema.Literals([0, 1])
 
@@ -89,14 +90,14 @@ describe("any history of two processes over one set", () => {
         Sleep: ({ seconds }) => TestClock.adjust(seconds * 1_000)
       })
 
-      for (const step of steps) yield* Effect.andThen(run(step), calm)
+      for (const step of steps) yield* Effect.andThen(run(step), settle)
       workers[0].deletes = workers[1].deletes = true
       for (let n = 0; n < 3; n++) {
         yield* TestClock.adjust("61 seconds")
         const listing = yield* observer.run(list())
         popped.push(...yield* observer.run(pop(listing)))
         yield* observer.run(DsSet.cleanupGarbage(listing.garbage))
-        yield* calm
+        yield* settle
       }
 
       assert.deepStrictEqual(popped.toSorted(), added.map(({ id }) => id).toSorted())

@@ -161,7 +161,6 @@ describe("a fiber forked in loadState", () => {
       Effect.gen(function*() {
         const faulty = yield* Faulty.Faulty
         // Not in one RPC with what the batch itself reads.
-        const apart = Effect.repeat(Effect.yieldNow, { times: 100 })
         const [reached, deciding, gate] = [yield* makeGate, yield* makeGate, yield* makeGate]
         yield* Datastore.put([entity(config, 1)])
         yield* emit(["a"])
@@ -184,7 +183,7 @@ describe("a fiber forked in loadState", () => {
                 loadState: (recipient) =>
                   Effect.all([
                     Effect.forkDetach(
-                      Effect.andThen(when === "begins" ? gate.wait : apart, Datastore.get(config))
+                      Effect.andThen(when === "begins" ? gate.wait : settle, Datastore.get(config))
                     ),
                     settle,
                     plain.loadState(recipient)

@@ -114,7 +114,7 @@ const interruptedAfter = <A, E>(
       yield* turns(turn)
       const wasDone = fiber.pollUnsafe() !== undefined
       const interrupting = yield* Effect.forkChild(Fiber.interrupt(fiber))
-      yield* turns(400)
+      yield* settle
       assert.isDefined(interrupting.pollUnsafe(), `interrupted after turn ${turn}: returns without waiting for time`)
       const { state } = yield* Eventbox.loadState(Box, box)
       assert.strictEqual(state + (yield* Eventbox.list(Box, box)).length, 2, "no event is lost")
@@ -557,7 +557,7 @@ describe("locks", () => {
         yield* turns(n % 17)
         fibers.at(n % 3 - 3)!.interruptUnsafe()
       }
-      yield* turns(2_000)
+      yield* settle
       yield* gate.open
       for (const fiber of fibers) yield* Fiber.await(fiber)
 

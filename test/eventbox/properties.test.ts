@@ -12,8 +12,9 @@ import {
   pending,
   version
 } from "../utils/boxJournal.ts"
-import { calm, type Process, twoProcesses } from "../utils/boxProcesses.ts"
+import { type Process, twoProcesses } from "../utils/boxProcesses.ts"
 import { storedItems } from "../utils/boxWorld.ts"
+import { settle } from "../utils/settle.ts"
 
 const Worker = Schema.Literals([0, 1])
 const Id = Schema.Literals(["a", "b", "c", "garbage"]) // few, so that they collide
@@ -129,11 +130,11 @@ describe("any history of two workers on one recipient", () => {
             })
         })
 
-        for (const step of steps) yield* Effect.andThen(run(step), calm)
+        for (const step of steps) yield* Effect.andThen(run(step), settle)
         yield* Effect.andThen(end(0), end(1))
         workers[0].deletes = workers[1].deletes = true
         const rest = Eventbox.processBatch(Journal, journal).pipe(withProcessor(false, Effect.void))
-        for (let n = 0; n < 3; n++) yield* Effect.andThen(observer.run(rest), calm)
+        for (let n = 0; n < 3; n++) yield* Effect.andThen(observer.run(rest), settle)
 
         const expected = Array.from(emitted).filter((id) => id !== "garbage").toSorted()
         const audited = yield* observer.run(pending(audit))
