@@ -1,13 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { plain, runHistory, type Settings, vary } from "../utils/fairWorld.ts"
-
-/** Runs a history, and fails with what was wrong and how to see it again. */
-const holds = (settings: Settings) =>
-  Effect.map(runHistory(settings), (model) => {
-    assert.strictEqual(model.problem, undefined, `runHistory(${JSON.stringify(settings)})`)
-    return model
-  })
+import { holds, plain, type Settings, vary } from "../utils/fairWorld.ts"
 
 /** Histories that were seen to starve somebody, and their neighbours. */
 const cases: Record<string, Partial<Settings>> = {
@@ -59,7 +52,7 @@ describe("whatever waits is offered in time, with arrivals as fast as batches", 
     it.effect(name, () => holds({ ...plain, ...settings }))
   }
 
-  for (let seed = 1; seed <= 60; seed++) {
+  for (let seed = 1; seed <= 5; seed++) {
     it.effect(`anything at all, seed ${seed}`, () => holds(vary(seed)))
   }
 

@@ -9,7 +9,6 @@ import { localCrew, run } from "../../examples/ledger/run.ts"
 import { emptyTally } from "../../examples/ledger/tally.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
 import { Faulty } from "../../src/testing/index.ts"
-import { emulatorHost, isMissing } from "../utils/emulator.ts"
 import { runProgram } from "../utils/program.ts"
 
 const main = "examples/ledger/main.ts"
@@ -371,23 +370,4 @@ describe("ledger as a program", () => {
     assert.strictEqual(stdout, "")
     assert.strictEqual(code, 130)
   })
-})
-
-describe.skipIf(isMissing)("ledger on the emulator", () => {
-  it.each([
-    ["8 processes", "8"],
-    ["1 process", "1"]
-  ])("8 workers in %s balance the books", async (_, processes) => {
-    const args = ["--datastore", "emulator", "--transfers", "100", "--workers", "8", "--processes", processes]
-
-    const { code, stderr, stdout } = await runProgram(main, args, {
-      env: { DATASTORE_EMULATOR_HOST: emulatorHost },
-      timeoutMillis: 100_000
-    })
-
-    assert.include(stdout, `8 workers in ${processes} process`, stderr)
-    assert.match(stdout, /^The books balance: /m)
-    assert.notMatch(stdout, /^ {2}contention +0 /m)
-    assert.strictEqual(code, 0)
-  }, 120_000)
 })
