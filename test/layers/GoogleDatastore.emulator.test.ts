@@ -178,7 +178,9 @@ onEmulator("GoogleDatastore on the emulator: the network", (it) => {
   // Why a lost commit must be fenced off before it is repeated.
   it.effect("a commit that is held up longer than its deadline has an unknown outcome, and lands later", () =>
     Effect.gen(function*() {
-      const { far, near, proxy } = yield* proxied({ commitDeadline: 200 })
+      // So long that it gets to the proxy in time, on its connection that is there.
+      const { far, near, proxy } = yield* proxied({ commitDeadline: 1_000 })
+      yield* far.lookup([key])
       const { release, struck } = proxy.arm("holdRequest", isCommit)
 
       yield* unknownOutcome(far)
