@@ -3,10 +3,10 @@
  * events were emitted or one history fails.
  */
 import { Effect, Exit, References } from "effect"
-import * as Simulate from "effect-eventbox/testing/Simulate"
 import { availableParallelism } from "node:os"
 import { parseArgs } from "node:util"
 import { isMainThread, parentPort, Worker } from "node:worker_threads"
+import * as Simulate from "../test/simulation/self/simulate.ts"
 
 const help = `Usage: npm run simulate -- [options]
 

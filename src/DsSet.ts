@@ -22,188 +22,37 @@
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { type Mutation, mutationKey, type Snapshot } from "./Backend.ts"
-import { Datastore, put, sameSnapshot, sendBlind } from "./Datastore.ts"
-import { entityChanged } from "./datastore/contention.ts"
+import { Datastore } from "./Datastore.ts"
+import { addItems, giveUpAt, makeItems, refuseItem } from "./dsset/add.ts"
 import { deleteBlind, deleteUnchanged } from "./dsset/deletions.ts"
-import { type Change, MaxHeadBytes, nextHead } from "./dsset/format/nextHead.ts"
+import { checkId, itemKey, itemKind } from "./dsset/format/stored.ts"
+import * as List from "./dsset/list.ts"
 import {
-  checkId,
-  type Head,
-  headEntity,
-  headKey,
-  itemKey,
-  itemKind,
-  type NewItem,
-  newItem,
-  pageEntity,
-  pageKey
-} from "./dsset/format/stored.ts"
-import * as Tombstones from "./dsset/format/tombstones.ts"
-import { collect, decodeHead, readPage, type Room, storedBytes, versionsOf } from "./dsset/listing.ts"
-import { forgetDead, type PagesChanged } from "./dsset/livePages.ts"
-import { forgetPage, recall, remember, rememberPage } from "./dsset/memory.ts"
-import { makeWitness } from "./dsset/outcome.ts"
-import { type Part, splitBySize } from "./dsset/parts.ts"
-import { advance, begin, type Cursor, type Sweep } from "./dsset/sweep.ts"
-import * as Entity from "./Entity.ts"
-import { type ContentionError, DatastoreError, Internal, InvalidArgument, ResourceExhausted } from "./EventboxError.ts"
-import { isBytes } from "./ground/foreign.ts"
+  type DsSet,
+  type Garbage,
+  type Item,
+  type Listing,
+  type ListOptions,
+  type PopOp,
+  TypeId
+} from "./dsset/model.ts"
+import * as Pop from "./dsset/pop.ts"
+import type { ContentionError, DatastoreError } from "./EventboxError.ts"
 import { inSpan } from "./ground/span.ts"
-import { Ids } from "./Ids.ts"
+import * as Transaction from "./ground/transaction.ts"
 import type { Key } from "./Key.ts"
-import * as Transaction from "./Transaction.ts"
 
-const TypeId = "~eventbox/DsSet"
-
-/**
- * How long a popped id is remembered, so that adding it again does not bring it back. Five minutes unless overridden.
- *
- * **Details**
- *
- * From 1 second to 30 days; operations die outside of these. All workers and emitters of a set should use the same
- * value, longer than any of them retries an addition, and longer than their clocks differ. Longer: more tombstones are
- * stored. Shorter: a late retry of an addition comes back as a new item. Read when an operation
- * runs, so `Effect.provideService` overrides it for a fiber and `Layer.succeed` for an application.
- *
- * Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.TombstonesDelay`.
- *
- * @category services
- * @since 0.1.0
- */
-export const TombstonesDelay: Context.Reference<Duration.Duration> = Context.Reference<Duration.Duration>(
-  "eventbox/TombstonesDelay",
-  { defaultValue: () => Duration.minutes(5) }
-)
-
-/**
- * The delay of the calling fiber in milliseconds; dies when it is out of its limits.
- *
- * @internal
- */
-export const tombstonesDelayMillis: Effect.Effect<number> = Effect.flatMap(TombstonesDelay, (delay) => {
-  const millis = Duration.toMillis(delay)
-  if (millis >= minDelayMillis && millis <= maxDelayMillis) return Effect.succeed(millis)
-  return Effect.die(
-    new Error(`TombstonesDelay is from 1 second to 30 days, got ${millis} ms`)
-  )
-})
-
-const minDelayMillis = 1_000
-const maxDelayMillis = 30 * 24 * 3_600_000
-
-/**
- * Bytes that a stored entity may have. E8
- *
- * @category limits
- * @since 0.1.0
- */
-export const maxEntityBytes = 900 * 1_024
-
-/**
- * A set: the key that its items live under.
- *
- * @category models
- * @since 0.1.0
- */
-export interface DsSet {
-  readonly [TypeId]: typeof TypeId
-  readonly parent: Key
-}
-
-/**
- * One item of a set.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Item {
-  /** 1 to 1,500 bytes of UTF-8 under the rules for names in `Key`; does not start with U+10FFFF. */
-  readonly id: string
-  readonly value: Uint8Array
-  /** When its addition was first tried, ms since epoch. Retries must carry the same; the time of `add` when absent. */
-  readonly atMillis?: number | undefined
-  /** W3C `traceparent` of whoever added it. */
-  readonly trace?: string | undefined
-}
-
-/**
- * Stored items that were popped before, or were added again while their tombstone lives.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Garbage {
-  readonly set: DsSet
-  readonly ids: ReadonlyArray<string>
-  /** @internal */
-  readonly snapshots: ReadonlyArray<Snapshot>
-}
-
-/**
- * What one {@link list} saw.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Listing {
-  readonly set: DsSet
-  /** Visible items, in key order; with ids drawn by the library that is oldest first. */
-  readonly items: ReadonlyArray<Item>
-  /** To be given to {@link cleanupGarbage}. */
-  readonly garbage: Garbage
-  /** Whether there may be visible items that this listing does not hold. */
-  readonly truncated: boolean
-  /** Whether the listing ended its sweep, or got to the end of its range. @internal */
-  readonly reachedEnd: boolean
-  /** Whether the head was read before the items: the pop then expects no versions of items. @internal */
-  readonly isPatient: boolean
-  /** Bytes of the parent's key. @internal */
-  readonly parentBytes: number
-  /** Puts the position of truncated listings back to where this one began. @internal */
-  readonly rewind: () => void
-  /** The head as it was read: what the pop expects. @internal */
-  readonly head: Snapshot
-  /** What the head held. @internal */
-  readonly tombstones: Head
-  /** Numbers of the pages that nobody needs any more. @internal */
-  readonly gone: ReadonlySet<number>
-  /** Snapshots of the visible items, by id. @internal */
-  readonly snapshots: ReadonlyMap<string, Snapshot>
-  /** Ids that were present in storage, visible or not. @internal */
-  readonly present: ReadonlyArray<string>
-  /** The parts of the key range that were read to their ends. @internal */
-  readonly covered: ReadonlyArray<Tombstones.Range>
-  /** Pops from before this moment had expired when the listing began, ms since epoch. @internal */
-  readonly expiredBefore: number
-}
-
-/**
- * A pop under way, inside a transaction.
- *
- * @category models
- * @since 0.1.0
- */
-export interface PopOp {
-  readonly set: DsSet
-  /** Whether `pop` of this id would return true. */
-  readonly canPop: (id: string) => boolean
-  /** Removes an item of the listing; false when the listing does not hold it or it was popped before. */
-  readonly pop: (id: string) => boolean
-  /** @internal */
-  readonly transaction: Transaction.TransactionState
-  /** @internal */
-  readonly listing: Listing
-  /** @internal */
-  readonly owner: string | undefined
-  /** @internal */
-  readonly popped: ReadonlySet<string>
-  /** @internal */
-  readonly finish: () => void
-}
+export { TombstonesDelay } from "./dsset/delay.ts"
+export {
+  type DsSet,
+  type Garbage,
+  type Item,
+  type Listing,
+  type ListOptions,
+  maxEntityBytes,
+  type PopOp
+} from "./dsset/model.ts"
 
 /**
  * Makes a set; nothing is read or written.
@@ -247,44 +96,8 @@ export const add = (
 ): Effect.Effect<void, DatastoreError, Datastore> =>
   Effect.gen(function*() {
     const now = yield* Clock.currentTimeMillis
-    const added = new Map<string, NewItem>()
-    for (const item of items) {
-      const refused = checkId(item.id) ?? checkItem(item)
-      if (refused !== undefined) return yield* refuseItem(set, item.id, refused)
-      const made = newItem(set.parent, item, item.atMillis ?? now)
-      if (made.bytes > maxEntityBytes) {
-        const detail = `an item has at most ${maxEntityBytes} bytes, this one has ${made.bytes}`
-        return yield* refuseItem(set, item.id, detail)
-      }
-      added.set(item.id, made)
-    }
-    yield* addItems(Array.from(added.values()))
-  })
-
-/** What is wrong with an item but for its id, or `undefined`: stored as something else it would not be read back. */
-const checkItem = ({ atMillis, trace, value }: Item): string | undefined => {
-  if (!(isBytes(value))) return `its value is a Uint8Array, got ${typeof value}`
-  if (atMillis !== undefined && !Number.isSafeInteger(atMillis)) return `its atMillis is an integer, got ${atMillis}`
-  return trace === undefined || typeof trace === "string" ? undefined : `its trace is a string, got ${typeof trace}`
-}
-
-/**
- * Adds items that were checked before, each with an id of its own.
- *
- * @internal
- */
-export const addItems = (items: ReadonlyArray<NewItem>): Effect.Effect<void, DatastoreError, Datastore> =>
-  Effect.contextWith((context: Context.Context<Datastore>) => {
-    const transaction = Transaction.of(context)
-    if (transaction !== undefined) {
-      const popped = items.find(({ entity }) => transaction.writes.get(entity.key.toString())?._tag === "Delete")
-      return popped === undefined ? put(items.map(({ entity }) => entity)) : refuseEmitted(popped.entity.key)
-    }
-    const datastore = Context.get(context, Datastore)
-    const parts = splitBySize(items, ({ bytes }) => bytes, datastore.backend.limits.commitBytes)
-    const send = (part: Part<NewItem>) =>
-      sendBlind(datastore, part.items.map(({ entity }) => ({ _tag: "Upsert", entity })), "put", part.bytes)
-    return parts.length === 1 ? send(parts[0]!) : Effect.forEach(parts, send, { concurrency: 4, discard: true })
+    const giveUpAtMillis = yield* giveUpAt
+    yield* addItems(yield* makeItems(set.parent, items, now), giveUpAtMillis)
   })
 
 /**
@@ -312,163 +125,7 @@ export const addItems = (items: ReadonlyArray<NewItem>): Effect.Effect<void, Dat
 export const list = (
   set: DsSet,
   options: ListOptions
-): Effect.Effect<Listing, DatastoreError, Datastore> => inSpan(checkAndList(set, options), "DsSet.list")
-
-/**
- * Options of {@link list}.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ListOptions {
-  readonly maxItems: number
-  readonly maxBytes?: number | undefined
-  /** Where this series of listings stands, see {@link cursorOf}; it does not wrap around. @internal */
-  readonly cursor?: Cursor | undefined
-  /** The part of the key range to list, once, whatever any sweep is at. @internal */
-  readonly range?: Tombstones.Range | undefined
-}
-
-/**
- * A series of listings that begins where the process stands and takes its position along, but goes its own way when
- * others list meanwhile.
- *
- * @internal
- */
-export const cursorOf = (set: DsSet): Effect.Effect<Cursor, never, Datastore> =>
-  Effect.map(Datastore, (datastore) => ({ sweep: recall(datastore, set.parent).sweep }))
-
-/**
- * Lists all items, however many they are; for inspection.
- *
- * @internal
- */
-export const listAll = (set: DsSet): Effect.Effect<Listing, DatastoreError, Datastore> =>
-  Effect.contextWith((context: Context.Context<Datastore>) =>
-    prepare(context, {
-      room: { items: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY },
-      range: { after: undefined, upTo: undefined },
-      cursor: undefined
-    }, (options) => listUntilSettled(set, options, 5))
-  )
-
-const checkAndList = (
-  set: DsSet,
-  options: ListOptions
-): Effect.Effect<Listing, DatastoreError, Datastore> =>
-  Effect.contextWith((context: Context.Context<Datastore>) => {
-    if (Transaction.of(context) !== undefined) {
-      return Transaction.refuse("DsSet.list", "list before it, and give the listing to `beginPop` inside")
-    }
-    const { cursor, maxBytes = defaultMaxBytes, maxItems, range } = options
-    if (!(Number.isSafeInteger(maxItems) && maxItems > 0)) {
-      return Effect.die(new Error(`DsSet.list: maxItems is a positive integer, got ${maxItems}`))
-    }
-    if (!(maxBytes > 0)) {
-      return Effect.die(new Error(`DsSet.list: maxBytes is a positive number, got ${maxBytes}`))
-    }
-    const most = Context.get(context, Datastore).backend.limits.commitBytes * popShare
-    const room = { items: maxItems, bytes: Math.min(maxBytes, most) }
-    return prepare(context, { room, range, cursor }, (prepared) => listUntilSettled(set, prepared, 5))
-  })
-
-/** What the popped items may have of a commit; the rest is for the head, pages, state and side effects. */
-const popShare = 3 / 4
-
-interface Listed {
-  readonly datastore: Datastore["Service"]
-  readonly room: Room
-  readonly range: Tombstones.Range | undefined
-  readonly cursor: Cursor | undefined
-  readonly delayMillis: number
-  readonly expiredBefore: number
-}
-
-/** The age of tombstones is taken before the reads are sent: taken later, a retried addition could slip in between. */
-const prepare = <A, E>(
-  context: Context.Context<Datastore>,
-  options: Pick<Listed, "room" | "range" | "cursor">,
-  run: (prepared: Listed) => Effect.Effect<A, E, Datastore>
-): Effect.Effect<A, E, Datastore> =>
-  Effect.flatMap(tombstonesDelayMillis, (delayMillis) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      run({
-        ...options,
-        datastore: Context.get(context, Datastore),
-        delayMillis,
-        expiredBefore: now - delayMillis
-      })))
-
-/** Lists, and lists again while the pages change between two reads. */
-const listUntilSettled = (
-  set: DsSet,
-  options: Listed,
-  retries: number
-): Effect.Effect<Listing, DatastoreError, Datastore> =>
-  Effect.catch(listOnce(set, options), (error) => {
-    if (error._tag !== "PagesChanged") return Effect.fail(error)
-    return retries === 0 ? Effect.fail(damagedPage(error)) : listUntilSettled(set, options, retries - 1)
-  })
-
-/** What the items of one listing may count, unless `maxBytes` says otherwise. */
-const defaultMaxBytes = 4 * 1_024 * 1_024
-
-const listOnce = Effect.fnUntraced(function*(
-  set: DsSet,
-  options: Listed
-): Effect.fn.Return<Listing, DatastoreError | PagesChanged, Datastore> {
-  const { cursor, datastore } = options
-  const { parent } = set
-  const memory = recall(datastore, parent)
-  const sweep = cursor === undefined ? memory.sweep : cursor.sweep
-  const range = options.range ?? { after: sweep?.after, upTo: undefined }
-  const where = { datastore, parent, range, room: options.room }
-  const { isPatient } = memory
-  // Not by what the fiber remembers of its reads: an old head would be contention for ever.
-  const lookUpHead = Effect.map(datastore.lookup([headKey(parent)]), ([looked]) => looked!.snapshots[0]!)
-  const [first, head] = isPatient
-    ? yield* Effect.flatMap(lookUpHead, (read) => Effect.map(readPage(where), (page) => [page, read] as const))
-    : yield* Effect.all([readPage(where), lookUpHead], { concurrency: "unbounded" })
-  const tombstones = yield* decodeHead(head)
-  forgetDead(datastore, parent, tombstones)
-  const wraps = options.range === undefined && cursor === undefined
-  const seen = yield* collect({ ...where, ...options, range, wraps, tombstones }, first)
-  const { hasWrapped, hidden, reachedEnd, ...rest } = seen
-  const garbage = { set, ids: hidden.map(({ key }) => String(key.id)), snapshots: hidden }
-  const listing = { ...rest, set, garbage, head, tombstones, isPatient, expiredBefore: options.expiredBefore }
-  if (options.range !== undefined) return { ...listing, reachedEnd, truncated: !reachedEnd, rewind: () => {} }
-  // Behind the last sweep, or in one that goes on.
-  const before = sweep === undefined || sweep.after === undefined || hasWrapped
-    ? begin(sweep?.seen ?? BigInt(0), head.version)
-    : sweep
-  const after = advance(before, { items: versionsOf(seen), head: head.version, reachedEnd })
-  // A sweep of one listing leaves nothing to remember.
-  const next = after.after === undefined && after.listings === 1 ? undefined : after
-  const move = (from: Sweep | undefined, to: Sweep | undefined) => {
-    if (cursor !== undefined && cursor.sweep === from) cursor.sweep = to
-    moveSweep(datastore, parent, from, to)
-  }
-  move(sweep, next)
-  return {
-    ...listing,
-    reachedEnd: after.after === undefined,
-    truncated: !reachedEnd || before.after !== undefined,
-    rewind: () => move(next, sweep)
-  }
-})
-
-/** Moves the position of the process on, or back, unless another listing has moved it. */
-const moveSweep = (
-  datastore: Datastore["Service"],
-  parent: Key,
-  from: Sweep | undefined,
-  to: Sweep | undefined
-): void => {
-  if (from === to || recall(datastore, parent).sweep !== from) return
-  remember(datastore, parent, (memory) => {
-    memory.sweep = to
-  })
-}
+): Effect.Effect<Listing, DatastoreError, Datastore> => inSpan(List.list(set, options), "DsSet.list")
 
 /**
  * Deletes garbage of listings; what fails stays and is garbage again for the next listing.
@@ -511,7 +168,7 @@ export const remove = (
     yield* Transaction.refuseInside("DsSet.remove", "remove before or after it, or pop inside")
     for (const id of ids) {
       const problem = checkId(id)
-      if (problem !== undefined) return yield* refuseItem(set, id, problem)
+      if (problem !== undefined) return yield* refuseItem(set.parent, id, problem)
     }
     const datastore = yield* Datastore
     const keys = Array.from(new Set(ids), (id) => itemKey(set.parent, id))
@@ -537,50 +194,8 @@ export const remove = (
  */
 export const beginPop = (
   set: DsSet,
-  listing: Listing,
-  options?: {
-    /** Who pops: written into a head that has no owner yet. @internal */
-    readonly owner?: string | undefined
-  }
-): Effect.Effect<PopOp, ContentionError, Datastore | Transaction.Transaction> =>
-  Effect.flatMap(Transaction.Transaction, (transaction) => {
-    if (!transaction.open) return Transaction.ended
-    const name = set.parent.toString()
-    if (listing.set.parent.toString() !== name) {
-      const message = `DsSet.beginPop: the listing is of ${listing.set.parent}, the set is of ${name}`
-      return Effect.die(new Error(message))
-    }
-    const key = headKey(set.parent)
-    const unfinished = `DsSet.beginPop of ${name} without DsSet.finishPop: nothing would be popped`
-    if (transaction.unfinished.has(unfinished) || transaction.writes.has(key.toString())) {
-      return Effect.die(new Error(`DsSet.beginPop: ${name} is already being popped in this transaction`))
-    }
-    // E7: the first snapshot of a key counts, and it must be the listing's.
-    if (!sameSnapshot(Transaction.recordRead(transaction, listing.head), listing.head)) {
-      return Effect.fail(entityChanged([key]))
-    }
-    transaction.unfinished.add(unfinished)
-    const popped = new Set<string>()
-    let open = true
-    return Effect.succeed({
-      set,
-      canPop: (id) => open && listing.snapshots.has(id) && !popped.has(id),
-      pop: (id) => {
-        if (!open) throw new Error(`DsSet: pop of ${JSON.stringify(id)} after finishPop`)
-        if (popped.has(id) || !listing.snapshots.has(id)) return false
-        popped.add(id)
-        return true
-      },
-      transaction,
-      listing,
-      owner: options?.owner,
-      popped,
-      finish: () => {
-        open = false
-        transaction.unfinished.delete(unfinished)
-      }
-    })
-  })
+  listing: Listing
+): Effect.Effect<PopOp, ContentionError, Datastore | Transaction.Transaction> => Pop.beginPop(set, listing)
 
 /**
  * Ends pops: their tombstones and the deletes of the popped items become part of the transaction.
@@ -609,150 +224,4 @@ export const beginPop = (
  */
 export const finishPop = (
   ...ops: ReadonlyArray<PopOp>
-): Effect.Effect<void, DatastoreError, Datastore | Transaction.Transaction> => finishAll(ops)
-
-const finishAll = Effect.fnUntraced(function*(
-  ops: ReadonlyArray<PopOp>
-): Effect.fn.Return<void, DatastoreError, Datastore | Transaction.Transaction> {
-  const context = yield* Effect.context<Datastore | Transaction.Transaction>()
-  const transaction = Context.get(context, Transaction.Transaction)
-  if (!transaction.open) return yield* Transaction.ended
-  const datastore = Context.get(context, Datastore)
-  const ids = Context.get(context, Ids)
-  const maxHeadBytes = Context.get(context, MaxHeadBytes)
-  const token = yield* ids.next
-  const now = yield* Clock.currentTimeMillis
-  const delayMillis = yield* tombstonesDelayMillis
-  // Well before the token itself may be erased.
-  const giveUpAtMillis = now + delayMillis / 2
-  const onItemsChanged = () => setPatience(datastore, ops, true)
-  for (const op of ops) {
-    const { listing, set } = op
-    const key = headKey(set.parent)
-    if (op.transaction !== transaction) {
-      return yield* Effect.die(new Error("DsSet.finishPop: the pop was begun in another transaction"))
-    }
-    if (transaction.writes.has(key.toString())) {
-      return yield* Effect.die(new Error(`DsSet.finishPop: the pop of ${set.parent} was finished before`))
-    }
-    const { bytes: poppedBytes, newestAtMillis } = measure(op)
-    const pop = Tombstones.makePop(token, Tombstones.popTime(now, newestAtMillis, delayMillis), op.popped)
-    const change = nextHead(listing.tombstones, pop, {
-      ...listing,
-      keep: mustStay(listing),
-      maxHeadBytes,
-      owner: op.owner
-    })
-    const entity = headEntity(key, change.head)
-    const bytes = Entity.sizeBytes(entity)
-    if (bytes > maxEntityBytes) return yield* headTooLarge(key, bytes)
-    transaction.writes.set(key.toString(), { _tag: "Upsert", entity }) // E7
-    for (const mutation of pageMutations(set, change)) {
-      transaction.writes.set(mutationKey(mutation).toString(), mutation)
-    }
-    if (change.written.length + change.erased.length > 0) {
-      transaction.afterCommit.push(rememberPages(datastore, set, change))
-    }
-    if (listing.isPatient) transaction.afterCommit.push(Effect.sync(() => setPatience(datastore, [op], false)))
-    const emitted = popItems(transaction, op)
-    if (emitted !== undefined) return yield* refuseEmitted(itemKey(set.parent, emitted))
-    transaction.deletedBytes += poppedBytes
-    const commit = { ...listing, parent: set.parent, datastore, token, ids, giveUpAtMillis, onItemsChanged }
-    transaction.witness ??= makeWitness(commit)
-    op.finish()
-  }
-})
-
-/** What a pop does to the pages. */
-const pageMutations = (set: DsSet, { erased, written }: Change): ReadonlyArray<Mutation> => [
-  ...written.map(({ bytes, page }): Mutation => ({
-    _tag: "Upsert",
-    entity: pageEntity(set.parent, page.number, bytes)
-  })),
-  ...erased.map((number): Mutation => ({ _tag: "Delete", key: pageKey(set.parent, number) }))
-]
-
-/** Which ids keep their tombstones although these have expired: those whose items may still be there. // E4 */
-const mustStay = ({ covered, present }: Listing): (id: string) => boolean => {
-  let stored: ReadonlySet<string> | undefined
-  return (id) => (stored ??= new Set(present)).has(id) || !Tombstones.isCovered(covered, id)
-}
-
-/** Pages never change, so those that this process wrote need not be read. */
-const rememberPages = (
-  datastore: Datastore["Service"],
-  set: DsSet,
-  { erased, written }: Change
-): Effect.Effect<void> =>
-  Effect.sync(() => {
-    for (const number of erased) forgetPage(datastore, set.parent, number)
-    for (const { bytes, page: { check, number } } of written) {
-      rememberPage(datastore, set.parent, number, { check, bytes, gone: undefined })
-    }
-  })
-
-/**
- * The popped items die in this very commit, each expected as the listing saw it: P2. A patient listing read the head
- * first, and what the commit expects of the head then says as much of every item.
- *
- * Returns an id that the transaction also adds, if there is one.
- */
-const popItems = (transaction: Transaction.TransactionState, { listing, popped }: PopOp): string | undefined => {
-  for (const id of popped) {
-    const snapshot = listing.snapshots.get(id)!
-    const name = snapshot.key.toString()
-    if (transaction.writes.has(name)) return id
-    if (!listing.isPatient) Transaction.recordRead(transaction, snapshot)
-    transaction.writes.set(name, { _tag: "Delete", key: snapshot.key })
-  }
-  return undefined
-}
-
-/** The stored size of the popped items, and the newest time of their additions. */
-const measure = ({ listing, popped }: PopOp): { readonly bytes: number; readonly newestAtMillis: number } => {
-  let [bytes, newestAtMillis] = [0, 0]
-  for (const item of listing.items) {
-    if (!popped.has(item.id)) continue
-    bytes += storedBytes(listing.parentBytes, item)
-    newestAtMillis = Math.max(newestAtMillis, item.atMillis ?? 0)
-  }
-  return { bytes, newestAtMillis }
-}
-
-const setPatience = (
-  datastore: Datastore["Service"],
-  ops: ReadonlyArray<{ readonly set: DsSet }>,
-  isPatient: boolean
-): void => {
-  for (const { set } of ops) {
-    remember(datastore, set.parent, (memory) => {
-      memory.isPatient = isPatient
-    })
-  }
-}
-
-const refuseEmitted = (key: Key): Effect.Effect<never> =>
-  Effect.die(
-    new Error(
-      `DsSet: the transaction that pops ${key} adds the same id: it would be swallowed as a repetition. ` +
-        "Add another id, or leave the item where it is."
-    )
-  )
-
-const damagedPage = ({ key }: PagesChanged): DatastoreError => {
-  const detail = "a page of tombstones is not what the head says, five times in a row: it was deleted or changed by " +
-    "something else than this library, and without it consumed events might come back"
-  return new DatastoreError({ operation: "DsSet.list", keys: [key], reason: new Internal({ detail }) })
-}
-
-const headTooLarge = (key: Key, bytes: number): Effect.Effect<never, DatastoreError> => {
-  const detail = `the tombstones of this set would have ${bytes} bytes, the limit is ${maxEntityBytes}; ` +
-    "pop less often or less at a time, or shorten TombstonesDelay"
-  const reason = new ResourceExhausted({ detail })
-  return Effect.fail(new DatastoreError({ operation: "DsSet.finishPop", keys: [key], reason }))
-}
-
-const refuseItem = (set: DsSet, id: unknown, detail: string): Effect.Effect<never, DatastoreError> => {
-  const reason = new InvalidArgument({ detail: `item ${JSON.stringify(String(id).slice(0, 60))}: ${detail}` })
-  return Effect.fail(new DatastoreError({ operation: "DsSet", keys: [set.parent], reason }))
-}
+): Effect.Effect<void, DatastoreError, Datastore | Transaction.Transaction> => Pop.finishPops(ops)

@@ -15,95 +15,37 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { afterCommit, Datastore } from "./Datastore.ts"
-import * as DsSet from "./DsSet.ts"
-import { type Cursor, isAtStart } from "./dsset/sweep.ts"
-import { decodeItems, implementationOf, isTransient, oldestFirst, runBatch } from "./eventbox/batch.ts"
-import { type Emission, makeItems } from "./eventbox/emission.ts"
-import { beginCourse, type Course, isExhausted, isolate, type Seen } from "./eventbox/isolation.ts"
-import { handingOver, type Landing, withPostProcess } from "./eventbox/landing.ts"
-import { withKeyedLock } from "./eventbox/lock.ts"
+import type { Datastore } from "./Datastore.ts"
+import { make as makeSet } from "./DsSet.ts"
+import { cursorOf, listAll } from "./dsset/list.ts"
+import { isAtStart } from "./dsset/sweep.ts"
+import { implementationOf, runBatch } from "./eventbox/batch.ts"
+import { asEffect, checkAddress } from "./eventbox/callbacks.ts"
+import { addSummaries, cycle, emptySummary, maxFailuresOf } from "./eventbox/cycle.ts"
+import { decodeItems, oldestFirst } from "./eventbox/decoding.ts"
+import { send } from "./eventbox/emit.ts"
+import { type Course, isExhausted } from "./eventbox/isolation.ts"
+import { handingOver, type Landing } from "./eventbox/landing.ts"
 import { inBatch } from "./eventbox/mark.ts"
+import { type BatchResult, defaultMaxEvents, type ProcessOptions, type Summary } from "./eventbox/model.ts"
 import {
   type ContentionError,
   type DatastoreError,
   EventDecodeError,
   type EventRejected,
-  isUnknownOutcome,
   type MailboxOwned,
   type StoreError
 } from "./EventboxError.ts"
-import * as Metrics from "./EventboxMetrics.ts"
-import { retryOnceFailed } from "./ground/retries.ts"
+import { orNoText } from "./ground/foreign.ts"
+import * as Transaction from "./ground/transaction.ts"
 import { FromString } from "./Key.ts"
-import type { Event, EVersion, PostProcess, Recipient, ServiceClass } from "./Processor.ts"
-import * as Transaction from "./Transaction.ts"
+import type { Event, EVersion, Recipient, ServiceClass } from "./Processor.ts"
 
-export {
-  /**
-   * How long a consumed id is remembered, so that emitting it again does not bring it back.
-   *
-   * @category services
-   * @since 0.1.0
-   */
-  TombstonesDelay
-} from "./DsSet.ts"
-
-/** Events that one batch takes, unless `maxEvents` says otherwise. */
-const defaultMaxEvents = 1_000
-
-/**
- * What one batch did.
- *
- * @category models
- * @since 0.1.0
- */
-export interface BatchResult<E = never> {
-  /** To be run now, in this order: work that belongs to the transitions but is not atomic with them. */
-  readonly postProcess: ReadonlyArray<PostProcess<E>>
-  /** Events consumed. */
-  readonly consumed: number
-  /** Events declared garbage. */
-  readonly garbage: number
-  /** Transitions that landed, without those that did nothing. */
-  readonly transitions: number
-  /** Whether there may be more events than this batch saw. */
-  readonly truncated: boolean
-}
-
-/**
- * What {@link process} and {@link drain} did.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Summary<E = never> {
-  /** Batches that landed. */
-  readonly batches: number
-  /** Events consumed by them. */
-  readonly consumed: number
-  /** Events declared garbage, also by batches without a transition. */
-  readonly garbage: number
-  /** Transitions that landed. */
-  readonly transitions: number
-  /** Attempts that failed with contention or a transient error and were made again. */
-  readonly retries: number
-  /** Post-process effects that succeeded. */
-  readonly postProcessed: number
-  /** Causes of the post-process effects that failed in spite of their schedule, in order; their batches have landed. */
-  readonly postProcessFailures: ReadonlyArray<Cause.Cause<E | StoreError>>
-  /** Whether there may be more events. */
-  readonly truncated: boolean
-  /** Whether another fiber of this process was at it, and `whenBusy` said to leave it to that. */
-  readonly skipped: boolean
-}
+export { TombstonesDelay } from "./dsset/delay.ts"
+export { type BatchResult, defaultRetry, type ProcessOptions, type Summary } from "./eventbox/model.ts"
 
 /**
  * One event that failed alone, and why: `cause` is the failure or the defect of the processor, of a side effect, or of
@@ -176,61 +118,13 @@ export class EventFailed<out E = unknown>
 const firstOf = ({ failures }: { readonly failures: ReadonlyArray<EventFailure> }): unknown =>
   Cause.squash(failures[0]!.cause)
 
-const causeText = (cause: unknown): string => {
-  const { _tag, message, name } = (typeof cause === "object" && cause !== null ? cause : {}) as Readonly<
-    Record<string, unknown>
-  >
-  return typeof message === "string" && message !== "" ? message : String(name ?? _tag ?? cause)
-}
-
-/**
- * Options of {@link process} and {@link drain}.
- *
- * @category models
- * @since 0.1.0
- */
-export interface ProcessOptions<E = never> {
-  /** Events in one batch at most; a positive integer, 1,000 unless given. */
-  readonly maxEvents?: number | undefined
-  /**
-   * What the events of one batch may count at most, unless a single event has more: 4 MiB unless given, and never more
-   * than three quarters of what a commit may hold. An event counts with its stored size, its key once more and its id
-   * twice more, as the commit that consumes it does.
-   */
-  readonly maxBytes?: number | undefined
-  /**
-   * Events that may fail alone one after the other, with none consumed in between, before the call gives up on the
-   * rest: a positive integer or `Infinity`, 100 unless given. It bounds what a call does where every event fails, as
-   * when a service that the processor needs is down.
-   */
-  readonly maxFailures?: number | undefined
-  /**
-   * What to do while another fiber of this process runs a batch of the same recipient: `"wait"` for its end, or
-   * `"skip"`, and return at once with `skipped`. `"wait"` unless given. Skip where whoever emitted also asks for a run:
-   * an event that the running batch has not seen then waits for the next run.
-   */
-  readonly whenBusy?: "wait" | "skip" | undefined
-  /** When to run a batch again after contention or a transient error; {@link defaultRetry} unless given. */
-  readonly retry?: Schedule.Schedule<unknown, ContentionError | DatastoreError> | undefined
-  /** When to run a failed post-process effect again; never, unless given. */
-  readonly postProcess?: Schedule.Schedule<unknown, E | StoreError> | undefined
-  /**
-   * How long the post-process effects of a batch that has landed may go on once the call was interrupted or timed out,
-   * before they are dropped; 10 seconds unless given. The interruption returns after them.
-   */
-  readonly postProcessGrace?: Duration.Input | undefined
-}
-
-/**
- * The default of `retry`: jittered pauses of 20 ms, doubling to 2 s, at most 10 of them and not beyond 30 s.
- *
- * @category schedules
- * @since 0.1.0
- */
-export const defaultRetry: Schedule.Schedule<unknown> = Schedule.min([
-  Schedule.exponential("20 millis"),
-  Schedule.spaced("2 seconds")
-]).pipe(Schedule.jittered, Schedule.upTo({ times: 10, duration: "30 seconds" }))
+const causeText = (cause: unknown): string =>
+  orNoText(() => {
+    const { _tag, message, name } = (typeof cause === "object" && cause !== null ? cause : {}) as Readonly<
+      Record<string, unknown>
+    >
+    return typeof message === "string" && message !== "" ? message : String(name ?? _tag ?? cause)
+  })
 
 /**
  * Emits an event to a recipient, and returns its id.
@@ -303,9 +197,9 @@ export const list = <Self, S, A, E>(
   recipient: Recipient<NoInfer<Self>>
 ): Effect.Effect<ReadonlyArray<Result.Result<Event<A>, EventDecodeError>>, DatastoreError, Datastore> =>
   Effect.gen(function*() {
+    checkAddress("Eventbox.list", box, recipient)
     yield* Transaction.refuseInside("Eventbox.list", "list before or after it")
-    const set = DsSet.make({ parent: recipient.key })
-    const listing = yield* DsSet.listAll(set)
+    const listing = yield* listAll(makeSet({ parent: recipient.key }))
     const items = oldestFirst(listing.items)
     const { events, undecodable } = yield* decodeItems(box, recipient, items)
     const failed = new Map(undecodable.map((error) => [error.eventId, error]))
@@ -335,7 +229,14 @@ export const loadState = <Self, S, A, E>(
   { readonly state: S; readonly eversion: EVersion },
   E | ContentionError | StoreError,
   Self | Datastore
-> => Effect.flatMap(implementationOf(box), (processor) => processor.loadState(recipient))
+> =>
+  Effect.suspend(() => {
+    checkAddress("Eventbox.loadState", box, recipient)
+    return Effect.flatMap(
+      implementationOf(box),
+      (processor) => asEffect({ box, recipient }, "loadState", processor.loadState(recipient))
+    )
+  })
 
 /**
  * Processes one batch of events: loads, decides, and lands state, side effects and the consumption of events together.
@@ -381,6 +282,7 @@ export const processBatch = <Self, S, A, E>(
   Self | Datastore
 > =>
   handingOver(recipient, (landing: Landing<E>) => {
+    checkAddress("Eventbox.processBatch", box, recipient)
     const { maxBytes, maxEvents = defaultMaxEvents } = options ?? {}
     const batch = runBatch(box, recipient, { maxEvents, maxBytes, cursor: undefined }, landing)
     return inBatch(
@@ -421,7 +323,7 @@ export const processBatch = <Self, S, A, E>(
  *
  * Fails with {@link EventFailed} when events failed alone, and otherwise as {@link processBatch}, when the schedule
  * ends. Dies inside a transaction and inside a batch, whichever recipient that is of (in a post-process effect it is
- * allowed), and when `maxFailures` is not a positive integer or `Infinity`.
+ * allowed), and for an option that is not what it says.
  *
  * **Gotchas**
  *
@@ -467,7 +369,8 @@ export const drain = <Self, S, A, E>(
   options?: ProcessOptions<NoInfer<E>>
 ): Effect.Effect<Summary<E>, E | ContentionError | EventFailed<E> | MailboxOwned | StoreError, Self | Datastore> =>
   Effect.gen(function*() {
-    const cursor = yield* DsSet.cursorOf(DsSet.make({ parent: recipient.key }))
+    checkAddress("Eventbox.drain", box, recipient)
+    const cursor = yield* cursorOf(makeSet({ parent: recipient.key }))
     let total: Summary<E> = emptySummary
     let before: Course<E> | undefined
     let idle = isAtStart(cursor)
@@ -496,125 +399,3 @@ const unlessFailed = <Self, E>(
       summary
     })
   )
-
-const send = Effect.fnUntraced(function*<Self, S, A, E>(
-  box: ServiceClass<Self, any, S, A, E>,
-  recipient: Recipient<Self>,
-  emissions: ReadonlyArray<Emission<A>>
-): Effect.fn.Return<ReadonlyArray<string>, DatastoreError | EventRejected, Datastore> {
-  const { parent } = DsSet.make({ parent: recipient.key })
-  const { ids, items } = yield* makeItems(box.eventCodec, parent, emissions, DsSet.maxEntityBytes)
-  const add = DsSet.addItems(items)
-  const isInside = (yield* Transaction.current) !== undefined
-  // P3: every try writes the same items with the same time, so a late one is hidden by the tombstone of an early one.
-  yield* isInside ? add : retryEmit(add)
-  yield* afterCommit(Metrics.update(recipient.monitoringString, [Metrics.eventsSent, items.length]))
-  return ids
-})
-
-/**
- * Tries again, well within the tombstones delay: a retry after it would be a new event.
- *
- * A schedule counts from the first failure, and a process that stands still learns of that late: so the age of the emit
- * itself is looked at before every try.
- */
-const retryEmit = Effect.fnUntraced(function*<A, E, R>(add: Effect.Effect<A, E, R>): Effect.fn.Return<A, E, R> {
-  const delayMillis = yield* DsSet.tombstonesDelayMillis
-  const giveUpAtMillis = (yield* Clock.currentTimeMillis) + delayMillis / 2
-  // What the caller is told: the last failure, but once a try may have landed no later one can take that back.
-  let failure: { readonly error: E } | undefined
-  const attempt = Effect.tapError(add, (error) =>
-    Effect.sync(() => {
-      if (failure === undefined || isUnknownOutcome(error) || !isUnknownOutcome(failure.error)) failure = { error }
-    }))
-  const inTime = Effect.flatMap(
-    Clock.currentTimeMillis,
-    (now) => failure !== undefined && now > giveUpAtMillis ? Effect.fail(failure.error) : attempt
-  )
-  const isWorthIt = (error: E) =>
-    Effect.map(Clock.currentTimeMillis, (now) => now <= giveUpAtMillis && isTransient(error))
-  const retried = retryOnceFailed(inTime, () => ({
-    while: isWorthIt,
-    schedule: Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("5 seconds")]).pipe(
-      Schedule.jittered,
-      Schedule.upTo({ duration: Math.min(30_000, delayMillis / 5) })
-    )
-  }))
-  return yield* Effect.mapError(retried, () => failure!.error)
-})
-
-/** What one cycle did, and what came of its events. */
-interface Cycle<E> {
-  readonly summary: Summary<E>
-  readonly seen: Seen
-  readonly course: Course<E>
-}
-
-const cycle = Effect.fnUntraced(function*<Self, S, A, E>(
-  box: ServiceClass<Self, any, S, A, E>,
-  recipient: Recipient<Self>,
-  options: ProcessOptions<E> | undefined,
-  cursor: Cursor | undefined,
-  before: Course<E> | undefined
-): Effect.fn.Return<Cycle<E>, E | ContentionError | MailboxOwned | StoreError, Self | Datastore> {
-  const datastore = yield* Datastore
-  const { maxBytes, maxEvents = defaultMaxEvents, retry = defaultRetry } = options ?? {}
-  const maxFailures = maxFailuresOf(options)
-  if (!(maxFailures >= 1 && Math.ceil(maxFailures) === maxFailures)) {
-    const message = `Eventbox: maxFailures is a positive integer or Infinity, got ${maxFailures}`
-    return yield* Effect.die(new Error(message))
-  }
-  const course = beginCourse(before)
-  const [ended, postProcessed] = yield* withPostProcess(recipient, options, (landing: Landing<E>) => {
-    const settings = { box, recipient, maxEvents, maxBytes, cursor, retry, maxFailures, landing }
-    const locked = withKeyedLock(datastore, recipient.key, options?.whenBusy ?? "wait", isolate(course, settings))
-    return inBatch("Eventbox.process or drain", recipient.key, locked)
-  })
-  const seen = Option.getOrElse(ended, () => nothingSeen)
-  const summary = { ...sumOf(course), truncated: seen.truncated, skipped: Option.isNone(ended) }
-  return {
-    summary: { ...summary, postProcessed: postProcessed.succeeded, postProcessFailures: postProcessed.failures },
-    seen,
-    course
-  }
-})
-
-const maxFailuresOf = (options: ProcessOptions<any> | undefined): number => options?.maxFailures ?? 100
-
-/** What a call saw that left the recipient to another fiber. */
-const nothingSeen: Seen = { truncated: true, reachedEnd: false }
-
-const sumOf = ({ landed, retries }: Course<any>): Summary<never> => {
-  const sum = { batches: 0, consumed: 0, garbage: 0, transitions: 0 }
-  for (const { consumed, garbage, transitions } of landed) {
-    if (transitions > 0) sum.batches++
-    sum.consumed += consumed
-    sum.garbage += garbage
-    sum.transitions += transitions
-  }
-  return { ...emptySummary, ...sum, retries }
-}
-
-const emptySummary: Summary<never> = {
-  batches: 0,
-  consumed: 0,
-  garbage: 0,
-  transitions: 0,
-  retries: 0,
-  postProcessed: 0,
-  postProcessFailures: [],
-  truncated: false,
-  skipped: false
-}
-
-const addSummaries = <E>(self: Summary<E>, that: Summary<E>): Summary<E> => ({
-  batches: self.batches + that.batches,
-  consumed: self.consumed + that.consumed,
-  garbage: self.garbage + that.garbage,
-  transitions: self.transitions + that.transitions,
-  retries: self.retries + that.retries,
-  postProcessed: self.postProcessed + that.postProcessed,
-  postProcessFailures: [...self.postProcessFailures, ...that.postProcessFailures],
-  truncated: that.truncated,
-  skipped: that.skipped
-})

@@ -19,15 +19,16 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
 import type { Datastore } from "./Datastore.ts"
 import type { ContentionError, StoreError } from "./EventboxError.ts"
 import { isBytes } from "./ground/foreign.ts"
+import type { Transaction } from "./ground/transaction.ts"
 import * as Key from "./Key.ts"
 import { flatMapAtOnce, type JsonCodec, makeJsonCodec, mapAtOnce, parse, safely, toText } from "./processor/codec.ts"
 import { makeEntityProcessor, type StateText, StateTextId } from "./processor/entity.ts"
-import type { Transaction } from "./Transaction.ts"
 
 const RecipientTypeId = "~eventbox/Processor/Recipient"
 declare const AdviceTypeId: unique symbol
@@ -220,13 +221,20 @@ export interface ServiceClass<in out Self, in out Id extends string, in out S, i
    * Throws for a key of another kind, and a `KeyError` for an id that breaks the rules of `Key`.
    */
   readonly recipient: (idOrKey: Key.Id | Key.Key, monitoringString?: string) => Recipient<Self>
+  /** As `recipient`, with a `KeyError` as a value: for ids that come from outside the program. */
+  readonly recipientResult: (
+    id: Key.Id,
+    monitoringString?: string
+  ) => Result.Result<Recipient<Self>, Key.KeyError>
   /** The layer of an implementation; its callbacks are typed from the schemas. */
   toLayer<EX, RX>(
     build: Effect.Effect<Processor<Self, S, A, E | Advice<UndeclaredError>, Advice<MissingService>>, EX, RX>
   ): Layer.Layer<Self, EX, RX>
   /**
    * An implementation whose state lives in the recipient's own entity, in the properties `EVersion` and `State` (JSON
-  XX   */
+   * text), neither indexed; other properties of that entity are kept. Costs 1 read, and 1 write per batch.
+   * Its batches fail with `StateDecodeError` for a stored state that does not fit the schema, and die of a new one.
+   */
   entity(options: EntityOptions<Self, S, A, E>): Effect.Effect<Processor<Self, S, A, E>>
 }
 
@@ -257,6 +265,10 @@ export interface EntityOptions<in out Self, S, A, E> {
    * replaced by another kind of value; an element of an array keeps its own as long as the element is left as it is.
    */
   readonly excess?: "preserve" | "drop" | undefined
+  /**
+   * Decides what becomes of these events: see `Processor.prepareMutation`. Depends on events and state alone, and must
+   * not change either in place.
+   */
   readonly prepareMutation: Processor<
     Self,
     S,
@@ -340,14 +352,33 @@ export const Chain = <E = never, R = never>(
 }
 
 /**
+ * Options of {@link Service}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ServiceOptions<out S, in out A extends Schema.Constraint, out E> {
+  /** Datastore kind of the recipients: one box for each kind. Keep it: what is stored lies under it. */
+  readonly kind: string
+  /** Schema of the state; needs no services. With `entity` it is stored as its JSON text. */
+  readonly state: S
+  /**
+   * Schema of the events, a tagged union as a rule; needs no services. They are stored as the JSON text of it
+   * (`Schema.toCodecJson`): change it only in ways that still decode what is stored.
+   */
+  readonly event: A
+  /** Schema of the processor's own failures, for its type; without it callbacks fail with the library's errors alone. */
+  readonly error?: E | undefined
+  /** How events are stored, in place of JSON text. */
+  readonly codec?: PayloadCodec<A["Type"]> | undefined
+}
+
+/**
  * Declares a box.
  *
  * **Details**
  *
- * `id` names the service and must be unique in the program. `kind` is the Datastore kind of the recipients. `state` and
- * `event` are schemas that need no services; events are stored as the JSON text of `event` (`Schema.toCodecJson`), so
- * change the schema only in ways that still decode what is stored. `codec` stores them as bytes of its own instead.
- * `error` gives the type of the processor's own failures.
+ * `id` names the service, must be unique in the program, and is stored in each mailbox as its owner: keep it.
  *
  * Throws when `kind` breaks the rules of `Key`.
  *
@@ -383,17 +414,18 @@ export const Service = <Self = never>() =>
   S extends Schema.Codec<any, any>,
   A extends Schema.Codec<any, any>,
   E extends Schema.Constraint = typeof Schema.Never
->(id: Id, options: {
-  readonly kind: string
-  readonly state: S
-  readonly event: A
-  readonly error?: E | undefined
-  readonly codec?: PayloadCodec<A["Type"]> | undefined
-}): [Self] extends [never] ? "Missing `Self`: write class Box extends Processor.Service<Box>()(…)"
+>(
+  id: Id,
+  options: ServiceOptions<S, A, E>
+): [Self] extends [never] ? "Missing `Self`: write class Box extends Processor.Service<Box>()(…)"
   : ServiceClass<Self, Id, S["Type"], A["Type"], E["Type"]> =>
 {
   // Checked now, not at the first recipient.
-  Key.make(options.kind, "check")
+  const kind = Key.makeResult(options.kind, 1)
+  if (Result.isFailure(kind)) {
+    const { reason } = kind.failure
+    throw new Key.KeyError({ input: JSON.stringify(options.kind) ?? "undefined", reason: `${reason} (the box ${id})` })
+  }
   const Base = Context.Service<Self, Processor<Self, S["Type"], A["Type"], E["Type"]>>()(id)
   const stateCodec = Schema.fromJsonString(Schema.toCodecJson(options.state)) as Schema.Codec<S["Type"], string>
   const declaration = { id }
@@ -408,6 +440,8 @@ export const Service = <Self = never>() =>
     stateCodec,
     recipient: (idOrKey: Key.Id | Key.Key, monitoringString?: string) =>
       makeRecipient(id, options.kind, idOrKey, monitoringString),
+    recipientResult: (idOf: Key.Id, monitoringString?: string) =>
+      Result.map(Key.makeResult(options.kind, idOf), (key) => makeRecipient(id, options.kind, key, monitoringString)),
     toLayer: (build: Effect.Effect<Processor<Self, S["Type"], A["Type"], E["Type"]>, unknown, unknown>) =>
       Layer.effect(Base, Effect.tap(build, (processor) => claim(declaration, processor))),
     entity: (entityOptions: EntityOptions<Self, S["Type"], A["Type"], E["Type"]>) =>
@@ -489,15 +523,26 @@ const makePayloadCodec = <A>({ decode, decodeText, encode }: JsonCodec<A>): Payl
   }
 })
 
-/** A codec of the user's: what it throws or dies of is a failure too, and what it gives must be bytes. */
+/**
+ * A codec of the user's: what it throws or dies of is a failure too, and what it gives must be bytes. These are copied,
+ * since it may use their memory again, as are those that it gets, which may be decoded once more.
+ */
 const guardPayloadCodec = <A>(codec: PayloadCodec<A>): PayloadCodec<A> => ({
   encode: (value) =>
     flatMapAtOnce(
-      safely((input) => codec.encode(input), value),
-      (bytes) => isBytes(bytes) ? Exit.succeed(bytes) : Exit.fail(new Error("the codec of the box gave no Uint8Array"))
+      safely((input) => given(codec.encode(input)), value),
+      (bytes) =>
+        isBytes(bytes)
+          ? Exit.succeed(new Uint8Array(bytes))
+          : Exit.fail(new Error("the codec of the box gave no Uint8Array"))
     ),
-  decode: (bytes) => safely((input) => codec.decode(input), bytes)
+  decode: (bytes) => safely((input) => given(codec.decode(input)), new Uint8Array(bytes))
 })
+
+const given = <B>(effect: Effect.Effect<B, unknown>): Effect.Effect<B, unknown> => {
+  if (Effect.isEffect(effect)) return effect
+  throw new Error("the codec of the box gave no Effect")
+}
 
 const makeRecipient = <Self>(
   service: string,

@@ -486,7 +486,7 @@ describe("reads and writes outside of a transaction", () => {
       assert.isTrue(error.isRetryable)
       assert.include(
         error.message,
-        "Datastore put failed: the service is unavailable (Datastore aborted the commit five times"
+        "Datastore put failed: the service is unavailable (Datastore aborted the commit each time"
       )
       assert.strictEqual((error.cause as { readonly _tag: string })._tag, "ContentionError")
       assert.strictEqual(operationsOf(yield* recorder.report).length, 5)

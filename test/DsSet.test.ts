@@ -5,6 +5,7 @@ import * as Datastore from "../src/Datastore.ts"
 import * as DsSet from "../src/DsSet.ts"
 import { MaxHeadBytes } from "../src/dsset/format/nextHead.ts"
 import { idsOf, tokenOf } from "../src/dsset/format/tombstones.ts"
+import { listAll } from "../src/dsset/list.ts"
 import * as Entity from "../src/Entity.ts"
 import * as Key from "../src/Key.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
@@ -466,7 +467,7 @@ describe("E8: no stored entity exceeds 900 KiB", () => {
       const sizes = (report: Recorder.Report) => report.operations.map(({ call }) => Recorder.keysOf(call).length)
       assert.deepStrictEqual(sizes(byCount).toSorted((x, y) => x - y), [200, 500, 500])
       assert.deepStrictEqual(sizes(byBytes).toSorted((x, y) => x - y), [3, 11, 11])
-      assert.lengthOf((yield* DsSet.listAll(set)).items, 1_225)
+      assert.lengthOf((yield* listAll(set)).items, 1_225)
     }).pipe(Effect.provide(world)))
 })
 

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option, Schema } from "effect"
+import { Effect, Layer, Option, Result, Schema } from "effect"
 import * as Datastore from "../src/Datastore.ts"
 import * as Entity from "../src/Entity.ts"
 import * as Eventbox from "../src/Eventbox.ts"
@@ -146,6 +146,16 @@ describe("a recipient", () => {
 
   it("with an id that breaks the rules is refused with a KeyError", () => {
     for (const id of ["", "__x__", 0, -1, 1.5]) assert.throws(() => Journal.recipient(id), Key.KeyError)
+  })
+
+  it("of an id that breaks the rules of keys is a failure of recipientResult, which may come from outside", () => {
+    for (const id of ["", "__x__", 0, -1, 1.5]) {
+      const refused = Journal.recipientResult(id)
+      assert.isTrue(Result.isFailure(refused) && refused.failure._tag === "KeyError")
+    }
+    const made = Result.getOrThrow(Journal.recipientResult("r1", "few"))
+    assert.strictEqual(String(made.key), "Journal,\"r1\"")
+    assert.strictEqual(made.monitoringString, "few")
   })
 })
 

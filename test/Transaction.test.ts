@@ -2,11 +2,13 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Option, Result } from "effect"
 import type { Mutation, Snapshot } from "../src/Backend.ts"
 import * as Datastore from "../src/Datastore.ts"
+import { remembering } from "../src/datastore/reads.ts"
+import { transact } from "../src/datastore/transact.ts"
 import * as Entity from "../src/Entity.ts"
+import * as Transaction from "../src/ground/transaction.ts"
 import * as Key from "../src/Key.ts"
 import * as InMemory from "../src/layers/InMemory.ts"
 import { Faulty, Recorder } from "../src/testing/index.ts"
-import * as Transaction from "../src/Transaction.ts"
 import { entity, makeGate, operationsOf, read, settle, world } from "./utils/boxWorld.ts"
 
 const key = Key.make("K", "a")
@@ -269,11 +271,11 @@ describe("reads that are remembered", () => {
   it.effect("cost no RPC in the transaction, and the commit expects them", () =>
     Effect.gen(function*() {
       yield* Datastore.put([entity(key, 1)])
-      const [seen, memory] = yield* Datastore.remembering(read(key))
+      const [seen, memory] = yield* remembering(read(key))
       yield* Datastore.put([entity(key, 2)])
       let inside: unknown
 
-      const error = yield* Effect.flip(Datastore.transact(
+      const error = yield* Effect.flip(transact(
         Effect.gen(function*() {
           inside = yield* read(key)
           yield* Datastore.put([entity(other, 1)])
@@ -289,7 +291,7 @@ describe("reads that are remembered", () => {
   /** Whether a transaction that expects what was remembered lands. */
   const lands = (memory: ReadonlyMap<string, Snapshot>) =>
     Effect.map(
-      Effect.result(Datastore.transact(
+      Effect.result(transact(
         Effect.gen(function*() {
           const transaction = yield* Transaction.Transaction
           for (const snapshot of memory.values()) Transaction.recordRead(transaction, snapshot)
@@ -302,7 +304,7 @@ describe("reads that are remembered", () => {
 
   it.effect("are the same for all reads that are remembered together", () =>
     Effect.gen(function*() {
-      const [seen] = yield* Datastore.remembering(Effect.gen(function*() {
+      const [seen] = yield* remembering(Effect.gen(function*() {
         const before = yield* read(key)
         yield* elsewhere(key, 2)
         return [before, yield* read(key)]
@@ -315,7 +317,7 @@ describe("reads that are remembered", () => {
   it.effect("are those of a transaction inside as well, one that fails too", () =>
     Effect.gen(function*() {
       for (const body of [read(key), Effect.andThen(read(key), Effect.fail("no"))]) {
-        const [, memory] = yield* Datastore.remembering(Effect.exit(Datastore.withTransaction(body)))
+        const [, memory] = yield* remembering(Effect.exit(Datastore.withTransaction(body)))
         assert.deepStrictEqual(Array.from(memory.keys()), [key.toString()])
         assert.isTrue(yield* lands(memory))
         yield* elsewhere(key, memory.get(key.toString())!.entity._tag === "None" ? 1 : 2)
@@ -331,7 +333,7 @@ describe("reads that are remembered", () => {
         yield* read(other)
       }))
 
-      const [error, memory] = yield* Datastore.remembering(Effect.flip(racing))
+      const [error, memory] = yield* remembering(Effect.flip(racing))
 
       assert.strictEqual(error._tag, "ContentionError")
       assert.strictEqual(memory.size, 0)
@@ -351,7 +353,7 @@ describe("reads that are remembered", () => {
           )
         }[how]
 
-        const [seen, memory] = yield* Datastore.remembering(
+        const [seen, memory] = yield* remembering(
           Effect.andThen(read(key), Effect.andThen(write, read(key)))
         )
 
@@ -365,7 +367,7 @@ describe("reads that are remembered", () => {
   it.effect("of what somebody else has written over one's own write stay as they were, which is contention", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty
-      const [, memory] = yield* Datastore.remembering(Effect.gen(function*() {
+      const [, memory] = yield* remembering(Effect.gen(function*() {
         yield* read(key)
         yield* faulty.inject(
           "commit",
@@ -386,7 +388,7 @@ describe("reads that are remembered", () => {
       yield* Datastore.put([entity(key, 1)])
       yield* faulty.inject("lookup", Faulty.around({ after: answer.wait }))
 
-      const [seen, memory] = yield* Datastore.remembering(Effect.gen(function*() {
+      const [seen, memory] = yield* remembering(Effect.gen(function*() {
         const slow = yield* Effect.forkChild(read(key))
         yield* settle
         yield* Datastore.put([entity(key, 2)])

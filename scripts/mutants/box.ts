@@ -100,17 +100,17 @@ const batches: ReadonlyArray<Mutant> = [
     name: "side-effect-outside",
     file: "src/eventbox/batch.ts",
     what: "Side effects run in the transaction that pops the events (E3).",
-    find: "if (sideEffect !== undefined) yield* sideEffect",
-    replace: "if (sideEffect !== undefined) yield* Transaction.outside(sideEffect)",
+    find: "if (sideEffect !== undefined) yield* effectOf(sideEffect,",
+    replace: "if (sideEffect !== undefined) yield* effectOf(Transaction.outside(sideEffect),",
     tests: ["test/Eventbox.processBatch.test.ts"]
   },
   {
     name: "side-effect-needs-a-new-state",
     file: "src/eventbox/batch.ts",
     what: "Side effects run also when the state stays as it is.",
-    find: "if (sideEffect !== undefined) yield* sideEffect",
+    find: "if (sideEffect !== undefined) yield* effectOf(sideEffect,",
     replace: `const changes = transitions.some(({ transitionTo }) => transitionTo !== loaded.state)
-    if (sideEffect !== undefined && changes) yield* sideEffect`,
+    if (sideEffect !== undefined && changes) yield* effectOf(sideEffect,`,
     tests: ["test/Eventbox.processBatch.test.ts"]
   },
   {
@@ -304,8 +304,8 @@ const batches: ReadonlyArray<Mutant> = [
     name: "foreign-mailbox-processed",
     file: "src/eventbox/batch.ts",
     what: "A mailbox belongs to the box whose batch was the first: another box's batch fails.",
-    find: "if (owner !== undefined && owner !== box.key) {",
-    replace: "if (owner !== undefined && box.key === undefined) {",
+    find: "if (owner === undefined || owner === box.key) return Effect.void",
+    replace: "if (owner === undefined || box.key !== undefined) return Effect.void",
     tests: ["test/Eventbox.owner.test.ts"]
   },
   {

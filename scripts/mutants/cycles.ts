@@ -6,7 +6,7 @@ import type { Mutant } from "./mutant.ts"
 const isolation: ReadonlyArray<Mutant> = [
   {
     name: "hidden-event-run-again",
-    file: "src/eventbox/relist.ts",
+    file: "src/internal/relist.ts",
     what: "A part of a failed batch leaves out what was consumed meanwhile (P3).",
     find: "visibleAmong({ datastore, parent, delayMillis, tombstones }, items)",
     replace: "Effect.succeed(items)",
@@ -14,7 +14,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "part-takes-changed-events",
-    file: "src/eventbox/relist.ts",
+    file: "src/internal/relist.ts",
     what: "A part that lost a race leaves out what has changed since the listing.",
     find: "if (!verify || sameSnapshot(snapshot, now[index]!)) kept",
     replace: "kept",
@@ -22,15 +22,15 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "part-expects-no-items",
-    file: "src/eventbox/relist.ts",
+    file: "src/internal/relist.ts",
     what: "A part expects its items as they were listed: they were read before its head (P2).",
     find: "isPatient: false,",
     replace: "",
-    tests: ["test/eventbox/relist.test.ts"]
+    tests: ["test/internal/relist.test.ts"]
   },
   {
     name: "part-covers-the-listing",
-    file: "src/eventbox/relist.ts",
+    file: "src/internal/relist.ts",
     what: "A part has looked at nothing but its own events, and erases no tombstones (E4).",
     find: `present: [],
     covered: [],
@@ -41,7 +41,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "failed-events-taken-again",
-    file: "src/eventbox/batch.ts",
+    file: "src/internal/batch.ts",
     what: "Events that failed alone stay out of the other batches of the call.",
     find: "items.filter(({ id }) => !watch.without.has(id))",
     replace: "items",
@@ -49,7 +49,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "load-failure-isolated",
-    file: "src/eventbox/batch.ts",
+    file: "src/internal/batch.ts",
     what: "A batch that fails before its state was read is not halved.",
     find: "if (watch !== undefined) watch.listing = undefined",
     replace: "",
@@ -57,7 +57,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "setup-failure-isolated",
-    file: "src/eventbox/isolation.ts",
+    file: "src/internal/isolation.ts",
     what: "What is wrong with the set-up is not the failure of an event.",
     find: `isDatastoreError(error) && ofSetUp.has(error.reason._tag) ||
 `,
@@ -66,7 +66,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "interruption-isolated",
-    file: "src/eventbox/isolation.ts",
+    file: "src/internal/isolation.ts",
     what: "An interruption is not the failure of an event.",
     find: "!Cause.hasInterrupts(cause) &&",
     replace: "",
@@ -74,7 +74,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "failures-counted-for-ever",
-    file: "src/eventbox/isolation.ts",
+    file: "src/internal/isolation.ts",
     what: "Only events that fail one after the other, with none consumed in between, end a call.",
     find: "if (result.consumed > 0) course.failedInRow = 0",
     replace: "",
@@ -82,7 +82,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "one-failure-too-many",
-    file: "src/eventbox/isolation.ts",
+    file: "src/internal/isolation.ts",
     what: "A call ends after maxFailures failures in a row.",
     find: "failedInRow >= maxFailures",
     replace: "failedInRow > maxFailures",
@@ -90,7 +90,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "part-not-due-again",
-    file: "src/eventbox/isolation.ts",
+    file: "src/internal/isolation.ts",
     what: "A part that failed for now is due again, with all that came behind it.",
     find: "Effect.sync(() => isTransient(error) ? rewind() : undefined)",
     replace: "Effect.void",
@@ -98,7 +98,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "newest-half-first",
-    file: "src/eventbox/isolation.ts",
+    file: "src/internal/isolation.ts",
     what: "The halves of a batch land oldest events first.",
     find: "[pieceOf(left.slice(half)), pieceOf(left.slice(0, half))]",
     replace: "[pieceOf(left.slice(0, half)), pieceOf(left.slice(half))]",
@@ -106,7 +106,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "deleted-garbage-run-again",
-    file: "src/eventbox/isolation.ts",
+    file: "src/internal/isolation.ts",
     what: "Garbage that a failed batch deleted is not run again.",
     find: "ids.filter((id) => !deleted.has(id))",
     replace: "[...ids]",
@@ -114,7 +114,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "dropped-events-untold",
-    file: "src/eventbox/isolation.ts",
+    file: "src/internal/isolation.ts",
     what: "Events that were dropped with a failure of their own are told of.",
     find: "for (const id of part?.dropped?.ids ?? []) course.failed.set(id, part!.dropped!.cause)",
     replace: "",
@@ -122,7 +122,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "undecodable-events-untold",
-    file: "src/eventbox/isolation.ts",
+    file: "src/internal/isolation.ts",
     what: "Events that do not decode are told of also when the rest of their batch lands.",
     find: `noteUndecodable(course, watch)
     for`,
@@ -140,7 +140,7 @@ const isolation: ReadonlyArray<Mutant> = [
   },
   {
     name: "warned-every-time",
-    file: "src/eventbox/unconsumed.ts",
+    file: "src/internal/unconsumed.ts",
     what: "A recipient of which nothing is consumed is warned of once.",
     find: "if (known.has(id)) return Effect.void",
     replace: "",
@@ -151,7 +151,7 @@ const isolation: ReadonlyArray<Mutant> = [
 const landing: ReadonlyArray<Mutant> = [
   {
     name: "effects-lost-with-the-result",
-    file: "src/eventbox/landing.ts",
+    file: "src/internal/landing.ts",
     what: "A processBatch that landed and does not return runs its post-process effects.",
     find: "Exit.isSuccess(exit) || effects.length === 0",
     replace: "effects.length >= 0",
@@ -159,7 +159,7 @@ const landing: ReadonlyArray<Mutant> = [
   },
   {
     name: "effects-lost-on-failure",
-    file: "src/eventbox/landing.ts",
+    file: "src/internal/landing.ts",
     what: "The post-process effects of what landed run also when the call fails afterwards.",
     find: "const done = effects.length === 0",
     replace: "const done = effects.length === 0 || Exit.isFailure(exit)",
@@ -167,7 +167,7 @@ const landing: ReadonlyArray<Mutant> = [
   },
   {
     name: "effects-cut-at-once",
-    file: "src/eventbox/landing.ts",
+    file: "src/internal/landing.ts",
     what: "An interruption leaves post-process effects the time of their grace.",
     find: "Effect.timeoutOption(Fiber.await(fiber), grace)",
     replace: "Effect.timeoutOption(Fiber.await(fiber), 0)",
@@ -175,7 +175,7 @@ const landing: ReadonlyArray<Mutant> = [
   },
   {
     name: "late-effects-not-run",
-    file: "src/eventbox/batch.ts",
+    file: "src/internal/batch.ts",
     what: "What is found to have landed when the caller is gone has its post-process effects run.",
     find: "landing.over && postProcess.length > 0 ? ",
     replace: "landing.over && postProcess.length < 0 ? ",
@@ -183,7 +183,7 @@ const landing: ReadonlyArray<Mutant> = [
   },
   {
     name: "doubt-binds-the-caller",
-    file: "src/datastore/doubt.ts",
+    file: "src/internal/doubt.ts",
     what: "Whoever waits for an outcome in doubt can be interrupted.",
     find: "restore(Deferred.await(found))",
     replace: "Deferred.await(found)",
@@ -191,7 +191,7 @@ const landing: ReadonlyArray<Mutant> = [
   },
   {
     name: "late-landing-unheeded",
-    file: "src/datastore/doubt.ts",
+    file: "src/internal/doubt.ts",
     what: "A search goes on without its caller, and does what follows a commit that landed.",
     find: `isGone && known.outcome === "Landed" ? late : Effect.void`,
     replace: "Effect.void",
@@ -199,24 +199,23 @@ const landing: ReadonlyArray<Mutant> = [
   },
   {
     name: "effects-of-what-did-not-land",
-    file: "src/datastore/doubt.ts",
+    file: "src/internal/doubt.ts",
     what: "Nothing follows a commit that did not land.",
     find: `isGone && known.outcome === "Landed" ? late`,
     replace: "isGone ? late",
     tests: ["test/Eventbox.interruption.test.ts"]
   },
   {
-    name: "lock-lost-by-an-interruption",
-    file: "src/eventbox/lock.ts",
-    what: "An interruption at any moment leaves no lock behind.",
-    find: "Effect.uninterruptibleMask((restore) => {",
-    replace:
-      "((run: (restore: (effect: any) => any) => any) => Effect.suspend(() => run((effect) => effect)))((restore) => {",
+    name: "lock-lost-with-its-fiber",
+    file: "src/internal/keyedLock.ts",
+    what: "A fiber that ends without its finalizers leaves no lock behind.",
+    find: "if (isHeld) Effect.runFork(semaphore.release(1))",
+    replace: "if (isHeld) return",
     tests: ["test/Eventbox.interruption.test.ts"]
   },
   {
     name: "batch-never-over",
-    file: "src/eventbox/mark.ts",
+    file: "src/internal/batchMark.ts",
     what: "A fiber that was forked inside of a batch and outlives it may run batches.",
     find: "mark.open = false",
     replace: "",
@@ -224,7 +223,7 @@ const landing: ReadonlyArray<Mutant> = [
   },
   {
     name: "other-recipients-inside-a-batch",
-    file: "src/eventbox/mark.ts",
+    file: "src/internal/batchMark.ts",
     what: "A batch inside of a batch dies, whichever recipient that is of: two might wait for each other for ever.",
     find: "if (around?.open === true) return",
     replace: "if (around?.open === true && String(around.recipient) === String(recipient)) return",
@@ -232,7 +231,7 @@ const landing: ReadonlyArray<Mutant> = [
   },
   {
     name: "landed-counted-by-its-exit",
-    file: "src/eventbox/batch.ts",
+    file: "src/internal/batch.ts",
     what: "A batch that landed counts as that, also when its caller never hears of it.",
     find: "...tally.landed === undefined ? ",
     replace: "...tally.landed === undefined || Exit.isFailure(exit) ? ",

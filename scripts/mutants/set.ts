@@ -137,7 +137,7 @@ const popping: ReadonlyArray<Mutant> = [
     name: "patient-for-ever",
     file: "src/DsSet.ts",
     what: "A set is no longer patient once a pop of it has landed.",
-    find: "Effect.sync(() => setPatience(datastore, [op], false))",
+    find: "Effect.sync(() => setPatience(datastore, [set.parent], false))",
     replace: "Effect.void",
     tests: ["test/DsSet.popping.test.ts"]
   },

@@ -62,6 +62,8 @@ const exportsOf = (statement: Node): ReadonlyArray<Exported> => {
     case "ExportDefaultDeclaration":
       return declared("default")
     case "ExportNamedDeclaration": {
+      // What is passed on is documented where it is declared.
+      if (statement["source"]) return []
       const variables = declaration?.["declarations"] as ReadonlyArray<Node> | undefined
       if (variables !== undefined) return declared(variables.map(({ id }) => nameIn(id)).join(", "))
       if (declaration) return declared(nameIn(declaration["id"]))

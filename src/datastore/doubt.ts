@@ -5,7 +5,7 @@ import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { type Contended, outside } from "../Transaction.ts"
+import { type Contended, outside } from "../ground/transaction.ts"
 
 /** What `Effect.uninterruptibleMask` gives: runs an effect as interruptible as the region around. */
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>

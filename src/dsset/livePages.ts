@@ -2,14 +2,14 @@
  * Reading pages of tombstones, and finding out which of them nobody needs any more.
  */
 import * as Effect from "effect/Effect"
-import { type Datastore, forEachChunk } from "../Datastore.ts"
+import { forEachChunk } from "../datastore/chunks.ts"
 import type { DatastoreError } from "../EventboxError.ts"
 import type { Key } from "../Key.ts"
 import { checkOf } from "./format/bytes.ts"
 import { isWithin, type Page, probe } from "./format/pages.ts"
 import { pageKey, readPageBytes } from "./format/stored.ts"
 import * as Tombstones from "./format/tombstones.ts"
-import { forgetPage, type KnownPage, knownPage, recall, remember, rememberPage } from "./memory.ts"
+import { forgetPage, type KnownPage, knownPage, type Place, recall, remember, rememberPage } from "./memory.ts"
 
 /** A page was not what the head said: the head has changed since, so list again. */
 export interface PagesChanged {
@@ -34,14 +34,14 @@ interface LoadedPage {
 
 /** The pages, by number: those that are not remembered are read, in one round. Cost: 1 read for each of these. */
 export const loadPages = Effect.fnUntraced(function*(
-  datastore: Datastore["Service"],
-  parent: Key,
+  place: Place,
   pages: ReadonlyArray<Page>
 ): Effect.fn.Return<ReadonlyArray<LoadedPage>, DatastoreError | PagesChanged> {
+  const { datastore, parent } = place
   const found = new Map<number, LoadedPage>()
   const missing: Array<Page> = []
   for (const page of pages) {
-    const known = knownPage(datastore, parent, page.number, page.check)
+    const known = knownPage(place, page.number, page.check)
     if (known === undefined) missing.push(page)
     // What is remembered was decoded before.
     else found.set(page.number, { known, pops: Tombstones.decode(known.bytes)! })
@@ -56,7 +56,7 @@ export const loadPages = Effect.fnUntraced(function*(
         }
         const known = { check, bytes: bytes!, gone: undefined }
         found.set(number, { known, pops })
-        rememberPage(datastore, parent, number, known)
+        rememberPage(place, number, known)
       }
       return Effect.void
     })
@@ -66,15 +66,14 @@ export const loadPages = Effect.fnUntraced(function*(
 
 /** Forgets the pages that are no longer in the directory. */
 export const forgetDead = (
-  datastore: Datastore["Service"],
-  parent: Key,
+  place: Place,
   { next, pages }: { readonly next: number; readonly pages: ReadonlyArray<Page> }
 ): void => {
-  const known = recall(datastore, parent).pages
+  const known = recall(place).pages
   if (known.size === 0) return
   const live = new Set(pages.map(({ number }) => number))
   for (const number of known.keys()) {
-    if (number < next && !live.has(number)) forgetPage(datastore, parent, number)
+    if (number < next && !live.has(number)) forgetPage(place, number)
   }
 }
 
@@ -88,8 +87,7 @@ export const forgetDead = (
  * what one listing after the other sees to be gone is remembered, until nothing of a page is left.
  */
 export const gonePages = Effect.fnUntraced(function*(
-  datastore: Datastore["Service"],
-  parent: Key,
+  place: Place,
   options: {
     readonly pages: ReadonlyArray<Page>
     readonly expiredBefore: number
@@ -109,17 +107,17 @@ export const gonePages = Effect.fnUntraced(function*(
     else doubtful.push(page)
   }
   if (doubtful.length === 0) return gone
-  const { lookedUpTo } = recall(datastore, parent)
+  const { lookedUpTo } = recall(place)
   const looked = [
     ...doubtful.filter(({ number }) => number > lookedUpTo),
     ...doubtful.filter(({ number }) => number <= lookedUpTo)
   ].slice(0, maxDoubtful)
   const stored = new Set(present)
   const isGone = (id: string) => !stored.has(id) && Tombstones.isCovered(covered, id)
-  for (const [index, page] of (yield* loadPages(datastore, parent, looked)).entries()) {
+  for (const [index, page] of (yield* loadPages(place, looked)).entries()) {
     if (noteGone(page, isGone, stored)) gone.add(looked[index]!.number)
   }
-  remember(datastore, parent, (memory) => {
+  remember(place, (memory) => {
     memory.lookedUpTo = looked[looked.length - 1]!.number
   })
   return gone

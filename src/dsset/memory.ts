@@ -1,11 +1,13 @@
 /**
- * What one layer remembers of the sets that it met: where limited listings stand, whether the last batch lost a race to
- * items alone, and pages of tombstones.
+ * What one layer remembers of the sets that it met, one object for each: where limited listings stand, whether the last
+ * batch lost a race to items alone, pages of tombstones, and who is at work on it.
  *
- * All of it may be forgotten at any time, and costs reads at most. So it is bounded, for all sets together, and a set
- * about which there is nothing to say has no entry: a process that meets many recipients does not grow.
+ * All but the last may be forgotten at any time, and costs reads at most. So it is bounded, for all sets together, and
+ * a set about which there is nothing to say has no object: a process that meets many recipients does not grow.
  */
+import type * as Semaphore from "effect/Semaphore"
 import type { Datastore } from "../Datastore.ts"
+import { perLayer } from "../datastore/service.ts"
 import type { Key } from "../Key.ts"
 import type { Sweep } from "./sweep.ts"
 
@@ -17,24 +19,44 @@ export interface KnownPage {
   gone: Uint8Array | undefined
 }
 
+/** The lock of a set, while somebody has it or waits for it. */
+export interface Lock {
+  readonly semaphore: Semaphore.Semaphore
+  users: number
+}
+
 /** The memory of one set. */
 export interface SetMemory {
   /** Where limited listings stand. */
   sweep: Sweep | undefined
   /** Whether the next batch reads the head before the items, and expects no versions of items. */
   isPatient: boolean
+  /** Whether somebody was warned that batches consume nothing. */
+  isWarned: boolean
+  lock: Lock | undefined
   /** By number. */
   readonly pages: Map<number, KnownPage>
   /** The last of the doubtful pages that were looked into. */
   lookedUpTo: number
 }
 
+/** All that one layer remembers. */
 interface Memories {
   /** Mean bytes of an item, by the kind of the parent. */
   readonly itemBytes: Map<string, number>
   /** The set that was used last comes last. */
   readonly sets: Map<string, SetMemory>
   pageBytes: number
+}
+
+/** A set where it is stored, and what its layer remembers. */
+export interface Place {
+  readonly datastore: Datastore["Service"]
+  readonly parent: Key
+  /** The parent as text. */
+  readonly id: string
+  /** @internal */
+  readonly memories: Memories
 }
 
 /** Sets that one layer remembers. */
@@ -44,97 +66,112 @@ const maxPageBytes = 64 * 1_024 * 1_024
 /** Kinds whose items a layer knows the size of. */
 const maxKinds = 1_000
 
-const memories = new WeakMap<Datastore["Service"], Memories>()
+const memoriesOf = perLayer((): Memories => ({ itemBytes: new Map(), sets: new Map(), pageBytes: 0 }))
 
-const memoriesOf = (datastore: Datastore["Service"]): Memories => {
-  let all = memories.get(datastore)
-  if (all === undefined) memories.set(datastore, all = { itemBytes: new Map(), sets: new Map(), pageBytes: 0 })
-  return all
-}
+/** The place of a set. */
+export const placeOf = (datastore: Datastore["Service"], parent: Key): Place => ({
+  datastore,
+  parent,
+  id: parent.toString(),
+  memories: memoriesOf(datastore)
+})
 
-const nothing = (): SetMemory => ({ sweep: undefined, isPatient: false, pages: new Map(), lookedUpTo: 0 })
+const nothing = (): SetMemory => ({
+  sweep: undefined,
+  isPatient: false,
+  isWarned: false,
+  lock: undefined,
+  pages: new Map(),
+  lookedUpTo: 0
+})
 
 /** What is remembered of a set; to be read only. */
-export const recall = (datastore: Datastore["Service"], parent: Key): Readonly<SetMemory> =>
-  memoriesOf(datastore).sets.get(parent.toString()) ?? nothing()
+export const recall = ({ id, memories }: Place): Readonly<SetMemory> => memories.sets.get(id) ?? nothing()
 
 /** Changes what is remembered of a set. */
-export const remember = (
-  datastore: Datastore["Service"],
-  parent: Key,
-  change: (memory: SetMemory) => void
-): void => {
-  const all = memoriesOf(datastore)
-  const id = parent.toString()
-  const memory = all.sets.get(id) ?? nothing()
+export const remember = ({ id, memories }: Place, change: (memory: SetMemory) => void): void => {
+  const { sets } = memories
+  const memory = sets.get(id) ?? nothing()
   change(memory)
-  all.sets.delete(id)
+  sets.delete(id)
   if (isEmpty(memory)) return
-  all.sets.set(id, memory)
-  for (const [oldest, { pages }] of all.sets) {
-    if (all.sets.size <= maxSets) return
-    for (const number of pages.keys()) dropPage(all, pages, number)
-    all.sets.delete(oldest)
+  sets.set(id, memory)
+  for (const [oldest, { lock, pages }] of sets) {
+    if (sets.size <= maxSets) return
+    if (lock !== undefined) continue
+    for (const number of pages.keys()) dropPage(memories, pages, number)
+    sets.delete(oldest)
   }
 }
 
-const isEmpty = ({ isPatient, pages, sweep }: SetMemory): boolean =>
-  sweep === undefined && !isPatient && pages.size === 0
+const isEmpty = ({ isPatient, isWarned, lock, pages, sweep }: SetMemory): boolean =>
+  sweep === undefined && !isPatient && !isWarned && lock === undefined && pages.size === 0
 
 /** How many sets a layer remembers. */
 export const setCount = (datastore: Datastore["Service"]): number => memoriesOf(datastore).sets.size
 
+/** How many sets of a layer have a lock: those that are being processed, or wait for it. */
+export const lockCount = (datastore: Datastore["Service"]): number =>
+  Array.from(memoriesOf(datastore).sets.values()).filter(({ lock }) => lock !== undefined).length
+
+/** Moves the position of limited listings on, or back, unless another listing has moved it. */
+export const moveSweep = (place: Place, from: Sweep | undefined, to: Sweep | undefined): void => {
+  if (from === to || recall(place).sweep !== from) return
+  remember(place, (memory) => {
+    memory.sweep = to
+  })
+}
+
+/** Says whether the next batch is patient. */
+export const setPatience = (place: Place, isPatient: boolean): void =>
+  remember(place, (memory) => {
+    memory.isPatient = isPatient
+  })
+
 /** What an item of such a set may be expected to have in bytes; `undefined` when none was seen. */
-export const expectedItemBytes = (datastore: Datastore["Service"], parent: Key): number | undefined =>
-  memoriesOf(datastore).itemBytes.get(parent.kind)
+export const expectedItemBytes = ({ memories, parent }: Place): number | undefined =>
+  memories.itemBytes.get(parent.kind)
 
 /** Notes items that were seen: larger ones are expected at once, smaller ones by and by. */
-export const noteItemBytes = (datastore: Datastore["Service"], parent: Key, count: number, bytes: number): void => {
+export const noteItemBytes = ({ memories: { itemBytes }, parent }: Place, count: number, bytes: number): void => {
   if (count === 0) return
-  const { itemBytes } = memoriesOf(datastore)
   const before = itemBytes.get(parent.kind) ?? 0
   if (before === 0 && itemBytes.size >= maxKinds) itemBytes.clear()
   itemBytes.set(parent.kind, Math.max(bytes / count, (before + bytes / count) / 2))
 }
 
 /** A page that is remembered, and is the one that this check is of. */
-export const knownPage = (
-  datastore: Datastore["Service"],
-  parent: Key,
-  number: number,
-  check: number
-): KnownPage | undefined => {
-  const known = recall(datastore, parent).pages.get(number)
+export const knownPage = (place: Place, number: number, check: number): KnownPage | undefined => {
+  const known = recall(place).pages.get(number)
   return known?.check === check ? known : undefined
 }
 
 /** Remembers a page; pages of the sets that were not used for the longest time make room. */
-export const rememberPage = (datastore: Datastore["Service"], parent: Key, number: number, page: KnownPage): void => {
-  const all = memoriesOf(datastore)
-  remember(datastore, parent, ({ pages }) => {
-    dropPage(all, pages, number)
+export const rememberPage = (place: Place, number: number, page: KnownPage): void => {
+  const { id, memories } = place
+  remember(place, ({ pages }) => {
+    dropPage(memories, pages, number)
     pages.set(number, page)
-    all.pageBytes += page.bytes.length
+    memories.pageBytes += page.bytes.length
   })
-  if (all.pageBytes <= maxPageBytes) return
-  for (const [id, memory] of all.sets) {
+  if (memories.pageBytes <= maxPageBytes) return
+  for (const [other, memory] of memories.sets) {
     for (const oldest of memory.pages.keys()) {
-      if (all.pageBytes <= maxPageBytes || memory.pages.size === 1 && id === parent.toString()) return
-      dropPage(all, memory.pages, oldest)
+      if (memories.pageBytes <= maxPageBytes || memory.pages.size === 1 && other === id) return
+      dropPage(memories, memory.pages, oldest)
     }
-    if (isEmpty(memory)) all.sets.delete(id)
+    if (isEmpty(memory)) memories.sets.delete(other)
   }
 }
 
 /** Forgets a page. */
-export const forgetPage = (datastore: Datastore["Service"], parent: Key, number: number): void => {
-  const all = memoriesOf(datastore)
-  if (all.sets.has(parent.toString())) {
-    remember(datastore, parent, ({ pages }) => dropPage(all, pages, number))
+export const forgetPage = (place: Place, number: number): void => {
+  if (place.memories.sets.has(place.id)) {
+    remember(place, ({ pages }) => dropPage(place.memories, pages, number))
   }
 }
 
-const dropPage = (all: Memories, pages: Map<number, KnownPage>, number: number): void => {
-  all.pageBytes -= pages.get(number)?.bytes.length ?? 0
+const dropPage = (memories: Memories, pages: Map<number, KnownPage>, number: number): void => {
+  memories.pageBytes -= pages.get(number)?.bytes.length ?? 0
   pages.delete(number)
 }

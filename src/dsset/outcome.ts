@@ -3,36 +3,35 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
 import type { Snapshot } from "../Backend.ts"
-import { changedAmong, type Datastore, sendCommit } from "../Datastore.ts"
+import { changedAmong } from "../datastore/reads.ts"
+import { sendCommit } from "../datastore/sending.ts"
 import { isUnknownOutcome } from "../EventboxError.ts"
+import { retryOnceFailed } from "../ground/retries.ts"
+import type { Contended, Outcome, Witness } from "../ground/transaction.ts"
 import type { IdSource } from "../Ids.ts"
 import type { Key } from "../Key.ts"
-import type { Contended, Outcome, Witness } from "../Transaction.ts"
 import { type Head, headEntity, headKind, itemKind, readHead } from "./format/stored.ts"
 import { hasToken, makePop, type Pop, tokenOf, withToken } from "./format/tombstones.ts"
 import { loadPages } from "./livePages.ts"
-
-const maxAttempts = 8
+import { type Place, placeOf, setPatience } from "./memory.ts"
 
 /** A commit, as far as its outcome is concerned. */
 interface Commit {
-  readonly datastore: Datastore["Service"]
-  readonly parent: Key
+  readonly place: Place
   /** The head that it was to replace, and what that held. */
   readonly head: Snapshot
   readonly tombstones: Head
   readonly token: string
   readonly ids: IdSource
   readonly giveUpAtMillis: number
-  /** Called when the race was lost to items alone. */
-  readonly onItemsChanged: () => void
 }
 
 /** Tells how a commit of pops ended. */
 export const makeWitness = (commit: Commit): Witness => ({
-  afterDoubt: attempt(commit, 1),
+  afterDoubt: search(commit),
   afterContention: (expected) => whoWasFirst(commit, expected)
 })
 
@@ -48,33 +47,38 @@ export const makeWitness = (commit: Commit): Witness => ({
  * absent token proves nothing when the head has changed, since tokens are erased with their tombstones. Costs 1 read, 1
  * for each younger page, and 1 write for a fence.
  */
-const attempt = (commit: Commit, number: number): Effect.Effect<Outcome> =>
-  Effect.gen(function*() {
-    const again = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      number >= maxAttempts || now > commit.giveUpAtMillis ? Effect.succeed<Outcome>("Unknown") : Effect.andThen(
-        Effect.flatMap(Random.nextBetween(0.5, 1.5), (jitter) =>
-          Effect.sleep(100 * 2 ** (number - 1) * jitter)),
-        attempt(commit, number + 1)
-      ))
-    const read = yield* Effect.result(look(commit, [commit.head]))
-    if (read._tag === "Failure") {
-      return yield* again
-    }
-    const { changed, isThere } = read.success
-    if (isThere) {
-      return "Landed"
-    }
-    if (changed.length > 0) {
-      return yield* absent(commit)
-    }
-    const fenced = yield* Effect.result(fence(commit))
-    if (fenced._tag === "Success") {
-      return "Fenced"
-    }
-    // Somebody was first: the commit itself or another one; the next read tells. No answer to the fence: read as well.
-    const readOn = fenced.failure._tag === "ContentionError" || isUnknownOutcome(fenced.failure)
-    return readOn && number === 1 ? yield* attempt(commit, number + 1) : yield* again
+const search = (commit: Commit): Effect.Effect<Outcome> =>
+  Effect.suspend(() => {
+    let looks = 0
+    const once: Effect.Effect<Outcome, Unsettled> = Effect.gen(function*() {
+      looks++
+      const { changed, isThere } = yield* Effect.mapError(look(commit, [commit.head]), () => unsettled)
+      if (isThere) return "Landed"
+      if (changed.length > 0) return yield* absent(commit)
+      const fenced = yield* Effect.result(fence(commit))
+      if (Result.isSuccess(fenced)) return "Fenced"
+      // Somebody was first: the commit itself or another one; the next read tells. No answer to the fence: read as well.
+      const readOn = looks === 1 && (fenced.failure._tag === "ContentionError" || isUnknownOutcome(fenced.failure))
+      return yield* readOn ? once : Effect.fail(unsettled)
+    })
+    const isInTime = () =>
+      Effect.map(Clock.currentTimeMillis, (now) => looks < maxLooks && now <= commit.giveUpAtMillis)
+    return Effect.orElseSucceed(
+      retryOnceFailed(once, () => ({ while: isInTime, schedule: betweenLooks })),
+      (): Outcome => "Unknown"
+    )
   })
+
+/** The outcome cannot be told yet. */
+interface Unsettled {
+  readonly _tag: "Unsettled"
+}
+
+const unsettled: Unsettled = { _tag: "Unsettled" }
+
+const maxLooks = 8
+
+const betweenLooks = Schedule.jittered(Schedule.exponential("100 millis"))
 
 /** What it means that the token is not there although the head has changed. */
 const absent = ({ giveUpAtMillis }: Commit): Effect.Effect<Outcome> =>
@@ -91,10 +95,12 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
   const others = expected.filter(({ key }) => key.kind !== itemKind)
   return Effect.matchEffect(look(commit, others), {
     // What cannot be looked at leaves the same doubt as a lost response.
-    onFailure: () => Effect.map(attempt(commit, 1), (outcome) => ({ outcome, changed: [] })),
+    onFailure: () => Effect.map(search(commit), (outcome) => ({ outcome, changed: [] })),
     onSuccess: ({ changed, isThere }) => {
       if (isThere) return Effect.succeed({ outcome: "Landed", changed })
-      if (changed.length === 0 && others.length < expected.length) commit.onItemsChanged()
+      if (changed.length === 0 && others.length < expected.length) {
+        for (const parent of parentsOfItems(expected)) setPatience(placeOf(commit.place.datastore, parent), true)
+      }
       const outcome = changed.some(({ key }) => key.kind === headKind)
         ? absent(commit)
         : Effect.succeed<Outcome>("Lost")
@@ -103,27 +109,36 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
   })
 }
 
+/** The sets of all items that a transaction expected: it may pop several, in one call or in more. */
+const parentsOfItems = (expected: ReadonlyArray<Snapshot>): Iterable<Key> => {
+  const parents = new Map<string, Key>()
+  for (const { key: { kind, parent } } of expected) {
+    if (kind === itemKind && parent !== undefined) parents.set(parent.toString(), parent)
+  }
+  return parents.values()
+}
+
 /** Which of these have changed, among them the head, and whether the token is there, in the head or in a page. */
 const look = Effect.fnUntraced(
-  function*({ datastore, head, parent, tombstones, token }: Commit, expected: ReadonlyArray<Snapshot>) {
-    const now = yield* datastore.backend.lookup(expected.map(({ key }) => key))
+  function*({ head, place, tombstones, token }: Commit, expected: ReadonlyArray<Snapshot>) {
+    const now = yield* place.datastore.backend.lookup(expected.map(({ key }) => key))
     const changed = changedAmong(expected, now)
     const name = head.key.toString()
     const found = readHead(now.find(({ key }) => key.toString() === name)!)
     if (found === undefined) return { changed, isThere: false }
     if (hasToken(found.tokens, token) || isAmong(token, found.pops)) return { changed, isThere: true }
     const younger = found.pages.filter(({ number }) => number >= tombstones.next)
-    return { changed, isThere: (yield* loadPages(datastore, parent, younger)).some(({ pops }) => isAmong(token, pops)) }
+    return { changed, isThere: (yield* loadPages(place, younger)).some(({ pops }) => isAmong(token, pops)) }
   }
 )
 
 const isAmong = (token: string, pops: ReadonlyArray<Pop>): boolean => pops.some((pop) => tokenOf(pop) === token)
 
-const fence = Effect.fnUntraced(function*({ datastore, head, ids, tombstones }: Commit) {
+const fence = Effect.fnUntraced(function*({ head, ids, place, tombstones }: Commit) {
   const mark = makePop(yield* ids.next, yield* Clock.currentTimeMillis, [])
   const pops = [...tombstones.pops, mark]
   const tokens = withToken(tombstones.tokens, tokenOf(mark))
-  yield* sendCommit(datastore, {
+  yield* sendCommit(place.datastore, {
     mutations: [{ _tag: "Upsert", entity: headEntity(head.key, { ...tombstones, pops, tokens }) }],
     expected: [head]
   })

@@ -4,8 +4,8 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Transaction from "../ground/transaction.ts"
 import type { Key } from "../Key.ts"
-import * as Transaction from "../Transaction.ts"
 
 /** A mark is no longer open when its batch has ended: fibers that were forked inside keep it, and may outlive it. */
 interface Mark {

@@ -3,11 +3,14 @@
  */
 import * as Effect from "effect/Effect"
 import type { Snapshot } from "../Backend.ts"
-import { Datastore, sameSnapshot } from "../Datastore.ts"
+import { Datastore } from "../Datastore.ts"
 import { entityChanged } from "../datastore/contention.ts"
-import { type Listing, tombstonesDelayMillis } from "../DsSet.ts"
+import { sameSnapshot } from "../datastore/reads.ts"
+import type { Listing } from "../DsSet.ts"
+import { decodeHead, visibleAmong } from "../dsset/collect.ts"
+import { tombstonesDelayMillis } from "../dsset/delay.ts"
 import { headKey, itemKey } from "../dsset/format/stored.ts"
-import { decodeHead, visibleAmong } from "../dsset/listing.ts"
+import { placeOf } from "../dsset/memory.ts"
 import type { ContentionError, DatastoreError } from "../EventboxError.ts"
 
 /**
@@ -41,7 +44,7 @@ export const relist = Effect.fnUntraced(function*(
   const delayMillis = yield* tombstonesDelayMillis
   const items = listing.items.filter(({ id }) => kept.has(id))
   const visible = yield* Effect.catchTag(
-    visibleAmong({ datastore, parent, delayMillis, tombstones }, items),
+    visibleAmong({ place: placeOf(datastore, parent), delayMillis, tombstones }, items),
     "PagesChanged",
     () => Effect.fail(entityChanged([key]))
   )

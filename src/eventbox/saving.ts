@@ -5,13 +5,15 @@
 import * as Effect from "effect/Effect"
 import type { Datastore } from "../Datastore.ts"
 import type { StoreError } from "../EventboxError.ts"
+import type { Transaction } from "../ground/transaction.ts"
 import type { EVersion, Processor, Recipient, Transition } from "../Processor.ts"
 import { hasText, type Loaded, type StateText, StateTextId } from "../processor/entity.ts"
-import type { Transaction } from "../Transaction.ts"
+import { asEffect } from "./callbacks.ts"
 import { isChanged, isIdle, withoutNoops } from "./decision.ts"
 
 /** What a batch knows when it has loaded. */
 export interface Place<Self, S, A, E> {
+  readonly box: { readonly key: string }
   readonly processor: Processor<Self, S, A, E>
   readonly recipient: Recipient<Self>
   readonly loaded: Loaded<S, EVersion>
@@ -64,8 +66,9 @@ export const saveChanged = <Self, S, A, E>(
   const touched = transitions.some(({ touch }) => touch === true)
   const eversion = (loaded.eversion + 1) as EVersion
   const texts = textOf(place)
+  const save = () => asEffect(place, "saveState", processor.saveState(state, eversion, recipient))
   if (texts === undefined) {
-    return touched || isChanged(loaded.state, state) ? processor.saveState(state, eversion, recipient) : Effect.void
+    return touched || isChanged(loaded.state, state) ? save() : Effect.void
   }
   return Effect.flatMap(
     texts.textToSave(loaded, state, recipient.key, touched),
@@ -73,7 +76,7 @@ export const saveChanged = <Self, S, A, E>(
       if (text === undefined) return texts.keep(loaded, recipient.key)
       return processor.saveState === texts.saveState
         ? texts.saveText(text, eversion, recipient.key)
-        : processor.saveState(state, eversion, recipient)
+        : save()
     }
   )
 }

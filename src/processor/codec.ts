@@ -115,10 +115,3 @@ const isEscaped = (text: string, at: number): boolean => {
   while (text.charCodeAt(at - 1 - count) === backslash) count++
   return count % 2 === 1
 }
-
-/** What a failure says of itself, whatever it is. */
-export const messageOf = (cause: unknown): string => {
-  if (typeof cause === "string") return cause
-  const { message } = (cause ?? {}) as { readonly message?: unknown }
-  return typeof message === "string" ? message : `a ${typeof cause}`
-}

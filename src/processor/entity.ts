@@ -12,9 +12,10 @@ import type * as Schema from "effect/Schema"
 import { type Datastore, get, patch } from "../Datastore.ts"
 import type { Properties } from "../Entity.ts"
 import { type DatastoreError, StateDecodeError } from "../EventboxError.ts"
+import { messageOf } from "../ground/foreign.ts"
+import { Transaction } from "../ground/transaction.ts"
 import type { Key } from "../Key.ts"
-import { Transaction } from "../Transaction.ts"
-import { flatMapAtOnce, type JsonCodec, mapAtOnce, messageOf, parse, toText } from "./codec.ts"
+import { flatMapAtOnce, type JsonCodec, mapAtOnce, parse, toText } from "./codec.ts"
 import { mayHaveExcess, withExcess } from "./excess.ts"
 
 /** Where a processor carries its {@link StateText}: an own property, which a copy of the processor has as well. */

@@ -2,10 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Effect, Exit, Fiber, Layer, Logger, Option, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Datastore from "../../src/Datastore.ts"
+import * as Transaction from "../../src/ground/transaction.ts"
 import * as Key from "../../src/Key.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
 import { Faulty } from "../../src/testing/index.ts"
-import * as Transaction from "../../src/Transaction.ts"
 import { defectOf, entity, makeGate, read, settle, world } from "../utils/boxWorld.ts"
 
 const a = Key.make("K", "a")

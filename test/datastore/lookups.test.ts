@@ -3,8 +3,8 @@ import { Context, Deferred, Effect, Exit, Fiber, type Layer, Option, Tracer } fr
 import type { Backend, Snapshot } from "../../src/Backend.ts"
 import * as Datastore from "../../src/Datastore.ts"
 import { DatastoreError, InvalidArgument, Unavailable } from "../../src/EventboxError.ts"
+import * as Transaction from "../../src/ground/transaction.ts"
 import * as Key from "../../src/Key.ts"
-import * as Transaction from "../../src/Transaction.ts"
 import { entity, read, settle } from "../utils/boxWorld.ts"
 
 const keyOf = (n: number) => Key.make("K", n + 1)

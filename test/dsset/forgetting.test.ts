@@ -3,7 +3,7 @@ import { Effect, Fiber } from "effect"
 import type { Backend } from "../../src/Backend.ts"
 import * as Datastore from "../../src/Datastore.ts"
 import * as DsSet from "../../src/DsSet.ts"
-import { recall, remember, setCount } from "../../src/dsset/memory.ts"
+import { placeOf, recall, remember, setCount } from "../../src/dsset/memory.ts"
 import { DatastoreError, Unavailable } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
@@ -112,7 +112,7 @@ describe("a process that meets many sets", () => {
     Effect.gen(function*() {
       const { datastore } = yield* makeWorld
       for (let n = 0; n < 9_990; n++) {
-        remember(datastore, Key.make("Parent", `old ${n}`), (memory) => {
+        remember(placeOf(datastore, Key.make("Parent", `old ${n}`)), (memory) => {
           memory.isPatient = true
         })
       }
@@ -124,7 +124,7 @@ describe("a process that meets many sets", () => {
       }).pipe(Effect.provideService(Datastore.Datastore, datastore))
 
       assert.strictEqual(setCount(datastore), 10_000)
-      assert.isFalse(recall(datastore, Key.make("Parent", "old 0")).isPatient)
-      assert.strictEqual(recall(datastore, setOf(0).parent).sweep?.after, "a")
+      assert.isFalse(recall(placeOf(datastore, Key.make("Parent", "old 0"))).isPatient)
+      assert.strictEqual(recall(placeOf(datastore, setOf(0).parent)).sweep?.after, "a")
     }))
 })

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import * as Datastore from "../../src/Datastore.ts"
 import * as DsSet from "../../src/DsSet.ts"
 import { idsOf } from "../../src/dsset/format/tombstones.ts"
-import { recall, setCount } from "../../src/dsset/memory.ts"
+import { placeOf, recall, setCount } from "../../src/dsset/memory.ts"
 import * as Key from "../../src/Key.ts"
 import { Faulty, Recorder } from "../../src/testing/index.ts"
 import { add, list, pop, popAndRepeat, set, shown, withMinute } from "../utils/boxSet.ts"
@@ -229,7 +229,7 @@ describe("a truncated listing", () => {
 
       yield* add(["a 1", "b 1", "c 1"])
       yield* list(2)
-      assert.strictEqual(recall(datastore, set.parent).sweep?.after, "b 1")
+      assert.strictEqual(recall(placeOf(datastore, set.parent)).sweep?.after, "b 1")
     }).pipe(Effect.provide(world)))
 })
 

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Random } from "effect"
 import * as Datastore from "../../src/Datastore.ts"
 import * as DsSet from "../../src/DsSet.ts"
-import { recall } from "../../src/dsset/memory.ts"
+import { placeOf, recall } from "../../src/dsset/memory.ts"
 import type { Cursor } from "../../src/dsset/sweep.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
 import { Faulty } from "../../src/testing/index.ts"
@@ -185,7 +185,7 @@ describe("the position of a set", () => {
       const first = yield* list(2)
       first.rewind()
 
-      assert.isUndefined(recall(yield* Datastore.Datastore, set.parent).sweep)
+      assert.isUndefined(recall(placeOf(yield* Datastore.Datastore, set.parent)).sweep)
       assert.strictEqual(yield* items, "ab")
     }).pipe(Effect.provide(InMemory.layer)))
 

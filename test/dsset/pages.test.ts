@@ -6,7 +6,7 @@ import * as DsSet from "../../src/DsSet.ts"
 import { MaxHeadBytes } from "../../src/dsset/format/nextHead.ts"
 import { readPageBytes } from "../../src/dsset/format/stored.ts"
 import { decode, idsOf } from "../../src/dsset/format/tombstones.ts"
-import { forgetPage, recall } from "../../src/dsset/memory.ts"
+import { forgetPage, placeOf, recall } from "../../src/dsset/memory.ts"
 import * as Entity from "../../src/Entity.ts"
 import * as Key from "../../src/Key.ts"
 import { Faulty, Recorder } from "../../src/testing/index.ts"
@@ -191,7 +191,9 @@ describe("the reads of a listing", () => {
 
 /** Makes this process forget all pages: as if it had just been started. */
 const forgetPages = Effect.map(Datastore.Datastore, (datastore) => {
-  for (const number of recall(datastore, set.parent).pages.keys()) forgetPage(datastore, set.parent, number)
+  for (const number of recall(placeOf(datastore, set.parent)).pages.keys()) {
+    forgetPage(placeOf(datastore, set.parent), number)
+  }
 })
 
 describe("E4: a page is deleted", () => {

@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Datastore from "../../src/Datastore.ts"
+import { remembering } from "../../src/datastore/reads.ts"
 import * as DsSet from "../../src/DsSet.ts"
-import { recall } from "../../src/dsset/memory.ts"
+import { placeOf, recall } from "../../src/dsset/memory.ts"
+import * as Transaction from "../../src/ground/transaction.ts"
 import * as Key from "../../src/Key.ts"
 import { Faulty, Recorder } from "../../src/testing/index.ts"
-import * as Transaction from "../../src/Transaction.ts"
 import { add, list, pop, set, shown, values } from "../utils/boxSet.ts"
 import {
   defectOf,
@@ -21,7 +22,7 @@ import {
 const headKey = Key.make("Parent", "parent", "dsset.Tombstones", 1)
 const itemKey = (id: string) => Key.make("Parent", "parent", "dsset.Item", id)
 
-const isPatient = Effect.map(Datastore.Datastore, (datastore) => recall(datastore, set.parent).isPatient)
+const isPatient = Effect.map(Datastore.Datastore, (datastore) => recall(placeOf(datastore, set.parent)).isPatient)
 
 /** Loses a race for all that is visible, against an addition that replaces the first of these ids. */
 const loseToItems = (...ids: ReadonlyArray<string>) =>
@@ -151,6 +152,24 @@ describe("a race that was lost to items alone makes the next listing patient", (
 
       assert.strictEqual(first._tag, "ContentionError")
       assert.deepStrictEqual(second, ["a", "b", "hot"])
+    }).pipe(Effect.provide(world)))
+
+  it.effect("also where the transaction has finished a pop of another set before, whose items stay as they are", () =>
+    Effect.gen(function*() {
+      const other = DsSet.make({ parent: Key.make("Parent", "other") })
+      yield* DsSet.add(other, [{ id: "x", value: new Uint8Array(1) }])
+      yield* add(["a"])
+      const listings = [yield* DsSet.list(other, { maxItems: 10 }), yield* list()]
+      yield* add(["a"], { value: "replaced" })
+
+      yield* Effect.flip(Datastore.withTransaction(Effect.forEach(listings, (listing) =>
+        Effect.gen(function*() {
+          const op = yield* DsSet.beginPop(listing.set, listing)
+          for (const { id } of listing.items) op.pop(id)
+          yield* DsSet.finishPop(op)
+        }))))
+
+      assert.isTrue(yield* isPatient)
     }).pipe(Effect.provide(world)))
 
   it.effect("until one of its pops has landed: then both are read at once again", () =>
@@ -424,7 +443,7 @@ describe("a listing of a fiber whose reads are remembered", () => {
     Effect.gen(function*() {
       const other = yield* elsewhere(popAll)
 
-      const [popped] = yield* Datastore.remembering(Effect.gen(function*() {
+      const [popped] = yield* remembering(Effect.gen(function*() {
         yield* add(["a"])
         yield* list()
         yield* other

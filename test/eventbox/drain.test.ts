@@ -71,20 +71,6 @@ describe("a transition that names no events", () => {
     }).pipe(Effect.provide(world), Effect.provide(layer))
   })
 
-  it.effect("is warned of for 1,000 recipients at most: the first is forgotten for the next", () => {
-    const { layer, lines } = logged()
-    return Effect.gen(function*() {
-      const all = Array.from({ length: 1_001 }, (_, n) => Journal.recipient(`r${n}`))
-      for (const recipient of [...all, all[0]!, all[1_000]!]) {
-        yield* Eventbox.emit(Journal, recipient, "a", { id: "a" })
-        yield* Eventbox.processBatch(Journal, recipient)
-      }
-
-      assert.lengthOf(lines, 1_002)
-      assert.include(lines[1_001], "Journal,\"r0\"")
-    }).pipe(withJournal(forgetful), Effect.provide(world), Effect.provide(layer))
-  })
-
   it.effect.each([1, 2, 1_000])(
     "does not keep a drain going: one pass, with %s at a time",
     (maxEvents) =>

@@ -6,6 +6,8 @@ import * as DsSet from "../../src/DsSet.ts"
 import * as Entity from "../../src/Entity.ts"
 import * as Eventbox from "../../src/Eventbox.ts"
 import {
+  Aborted,
+  ContentionError,
   DatastoreError,
   type EventDecodeError,
   OutcomeUnknown,
@@ -201,6 +203,36 @@ describe("emit", () => {
       assert.deepStrictEqual([error, tries], [unknown, 1])
       // At once: no pause comes before a try that would not be made.
       assert.strictEqual(ended - began, 5 * 60_000)
+      assert.deepStrictEqual(yield* pending(), [])
+      assert.deepStrictEqual(yield* saved(), { state: ["a", "b"], eversion: 2 })
+    }).pipe(withMinute, Effect.provide(world)))
+
+  // A commit that was aborted is sent again by what sends it, too.
+  it.effect("is not sent again when it is heard of only after the tombstones delay that it was aborted", () =>
+    Effect.gen(function*() {
+      const { backend } = yield* Datastore.Datastore
+      const unknown = new DatastoreError({ operation: "commit", reason: new OutcomeUnknown({ detail: "late" }) })
+      const aborted = new ContentionError({ reason: new Aborted({}) })
+      let tries = 0
+      const slow = yield* Datastore.make({
+        ...backend,
+        commit: (request) => {
+          tries++
+          if (tries === 1) return Effect.andThen(backend.commit(request), Effect.fail(unknown))
+          return tries === 2 ? Effect.delay(Effect.fail(aborted), "5 minutes") : backend.commit(request)
+        }
+      })
+      const emitting = Eventbox.emit(Journal, journal, "a").pipe(Effect.provideService(Datastore.Datastore, slow))
+
+      const fiber = yield* Effect.forkChild(Effect.flip(emitting))
+      yield* settle
+      yield* processOnce
+      yield* TestClock.adjust("2 minutes")
+      yield* emit(["b"])
+      yield* processOnce
+      const error = yield* inTime(Fiber.join(fiber))
+
+      assert.deepStrictEqual([error, tries], [unknown, 2])
       assert.deepStrictEqual(yield* pending(), [])
       assert.deepStrictEqual(yield* saved(), { state: ["a", "b"], eversion: 2 })
     }).pipe(withMinute, Effect.provide(world)))

@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Effect, Exit, Fiber, Schedule } from "effect"
 import * as Datastore from "../../src/Datastore.ts"
+import { lockCount } from "../../src/dsset/memory.ts"
 import * as Eventbox from "../../src/Eventbox.ts"
-import { lockCount } from "../../src/eventbox/lock.ts"
 import { Faulty, Recorder } from "../../src/testing/index.ts"
 import {
   consumeAll,

@@ -662,7 +662,7 @@ describe("misuse of a batch", () => {
 
       assert.strictEqual(
         message,
-        "prepareMutation of Journal,\"one\": transition 0 names event \"alien\", which is not in this batch"
+        "The processor of test/Journal is broken: prepareMutation of Journal,\"one\": transition 0 names event \"alien\", which is not in this batch"
       )
     }).pipe(Effect.provide(world)))
 
@@ -674,7 +674,7 @@ describe("misuse of a batch", () => {
 
       assert.strictEqual(
         message,
-        "prepareMutation of Journal,\"one\": transition 1 names event \"ID\", which was used before"
+        "The processor of test/Journal is broken: prepareMutation of Journal,\"one\": transition 1 names event \"ID\", which was used before"
       )
     }).pipe(Effect.provide(world)))
 
@@ -701,7 +701,7 @@ describe("misuse of a batch", () => {
 
       assert.strictEqual(
         message,
-        "prepareMutation of Journal,\"one\": garbage names event \"ID\", which was used before"
+        "The processor of test/Journal is broken: prepareMutation of Journal,\"one\": garbage names event \"ID\", which was used before"
       )
     }).pipe(Effect.provide(world)))
 

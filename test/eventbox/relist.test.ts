@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Datastore from "../../src/Datastore.ts"
-import { remember } from "../../src/dsset/memory.ts"
+import { placeOf, remember } from "../../src/dsset/memory.ts"
 import { relist } from "../../src/eventbox/relist.ts"
 import { add, list, pop, set, values } from "../utils/boxSet.ts"
 import { world } from "../utils/boxWorld.ts"
@@ -11,7 +11,7 @@ describe("a part of a patient listing", () => {
   it.effect("pops its items only as they were seen", () =>
     Effect.gen(function*() {
       yield* add(["a", "b"])
-      remember(yield* Datastore.Datastore, set.parent, (memory) => {
+      remember(placeOf(yield* Datastore.Datastore, set.parent), (memory) => {
         memory.isPatient = true
       })
       const listing = yield* list()

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Simulate from "../../src/testing/Simulate.ts"
+import * as Simulate from "../simulation/self/simulate.ts"
 import { runProgram } from "../utils/program.ts"
 
 const simulate = (...args: ReadonlyArray<string>) =>
@@ -36,9 +36,9 @@ describe("npm run simulate", () => {
 
   it.effect("fails with the message of a history that fails", () =>
     Effect.gen(function*() {
-      const { code, stdout } = yield* simulate("--settings", JSON.stringify({ ...Simulate.vary(4, 10), workers: 0 }))
+      const { code, stdout } = yield* simulate("--settings", JSON.stringify({ ...Simulate.vary(4, 10), processes: 0 }))
 
-      assert.match(stdout, /^SEED=4\n.*workers/)
+      assert.match(stdout, /^SEED=4\n.*processes/)
       assert.strictEqual(code, 1)
     }), 240_000)
 

@@ -3,8 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import { type Mutation, mutationKey } from "../../Backend.ts"
+import { Transaction } from "../../ground/transaction.ts"
 import type * as Key from "../../Key.ts"
-import { Transaction } from "../../Transaction.ts"
 
 /** Entities that one transaction has written more than once, by name. */
 export type Rewritten = Map<string, Key.Key>

@@ -3,9 +3,8 @@
  */
 import * as Effect from "effect/Effect"
 import type { QueryResult, Snapshot, Version } from "../Backend.ts"
-import type { Datastore } from "../Datastore.ts"
 import { DatastoreError, Internal } from "../EventboxError.ts"
-import { type Key, sizeBytes as keyBytes, utf8Bytes } from "../Key.ts"
+import { sizeBytes as keyBytes, utf8Bytes } from "../Key.ts"
 import { probe } from "./format/pages.ts"
 import {
   type Head,
@@ -19,7 +18,7 @@ import {
 } from "./format/stored.ts"
 import { newestOf, type Pop, type Range } from "./format/tombstones.ts"
 import { gonePages, loadPages, type PagesChanged } from "./livePages.ts"
-import { expectedItemBytes, noteItemBytes } from "./memory.ts"
+import { expectedItemBytes, noteItemBytes, type Place } from "./memory.ts"
 
 /** The items after an id. */
 interface Page {
@@ -53,8 +52,7 @@ export interface Room {
 
 /** What is read, from where. */
 interface Where {
-  readonly datastore: Datastore["Service"]
-  readonly parent: Key
+  readonly place: Place
   readonly range: Range
   readonly room: Room
 }
@@ -63,17 +61,18 @@ interface Where {
 const firstPageItems = 100
 
 /** How many items to ask for, so that they fit as far as can be told. */
-const pageLimit = (datastore: Datastore["Service"], parent: Key, { bytes, items }: Room): number => {
+const pageLimit = (place: Place, { bytes, items }: Room): number => {
   if (bytes === Number.POSITIVE_INFINITY) return items
-  const expected = expectedItemBytes(datastore, parent)
+  const expected = expectedItemBytes(place)
   if (expected === undefined) return Math.min(items, firstPageItems)
   return Math.min(items, Math.max(1, Math.ceil(bytes / Math.max(1, expected))))
 }
 
 /** Reads as many items of a range as there is room for, and as the database answers at once. */
-export const readPage = ({ datastore, parent, range, room }: Where): Effect.Effect<Page, DatastoreError> => {
+export const readPage = ({ place, range, room }: Where): Effect.Effect<Page, DatastoreError> => {
+  const { datastore, parent } = place
   const { after, upTo } = range
-  const limit = pageLimit(datastore, parent, room)
+  const limit = pageLimit(place, room)
   return Effect.map(
     datastore.backend.query({
       kind: itemKind,
@@ -102,7 +101,7 @@ export const collect = Effect.fnUntraced(function*(
   },
   first: Page
 ): Effect.fn.Return<Collected, DatastoreError | PagesChanged> {
-  const { datastore, expiredBefore, parent, range, tombstones, wraps } = options
+  const { expiredBefore, place, range, tombstones, wraps } = options
   const view = makeView(options)
   let page = first
   let hasWrapped = false
@@ -113,15 +112,15 @@ export const collect = Effect.fnUntraced(function*(
     const room = view.room()
     if (!page.reachedEnd) {
       const last = String(page.result.results[page.result.results.length - 1]!.key.id)
-      page = yield* readPage({ datastore, parent, room, range: { after: last, upTo: range.upTo } })
+      page = yield* readPage({ place, room, range: { after: last, upTo: range.upTo } })
     } else if (wraps && !hasWrapped && range.after !== undefined && view.items.length === 0) {
       hasWrapped = true
-      page = yield* readPage({ datastore, parent, room, range: { after: undefined, upTo: undefined } })
+      page = yield* readPage({ place, room, range: { after: undefined, upTo: undefined } })
     } else {
       break
     }
   }
-  const gone = yield* gonePages(datastore, parent, {
+  const gone = yield* gonePages(place, {
     pages: tombstones.pages,
     expiredBefore,
     covered: view.covered,
@@ -146,9 +145,15 @@ export const versionsOf = (
 ): ReadonlyArray<{ readonly id: string; readonly version: Version }> =>
   items.map(({ id }) => ({ id, version: snapshots.get(id)!.version }))
 
+/** A set, and what its head holds. */
+interface Known {
+  readonly place: Place
+  readonly tombstones: Head
+}
+
 /** The pops that may hide some of these ids: those of the head, and of the pages that may know them. */
 const popsFor = (
-  { datastore, parent, tombstones }: Pick<Where, "datastore" | "parent"> & { readonly tombstones: Head },
+  { place, tombstones }: Known,
   ids: ReadonlyArray<string>
 ): Effect.Effect<ReadonlyArray<Pop>, DatastoreError | PagesChanged> => {
   if (tombstones.pages.length === 0) return Effect.succeed(tombstones.pops)
@@ -156,7 +161,7 @@ const popsFor = (
   return pages.length === 0
     ? Effect.succeed(tombstones.pops)
     : Effect.map(
-      loadPages(datastore, parent, pages),
+      loadPages(place, pages),
       (loaded) => [...loaded.flatMap(({ pops }) => pops), ...tombstones.pops]
     )
 }
@@ -180,7 +185,7 @@ const hides = (tombstone: number | undefined, item: { readonly atMillis: number 
 
 /** Those of some items that the tombstones of a head, and of the pages that may know them, do not hide. */
 export const visibleAmong = <I extends { readonly id: string; readonly atMillis?: number | undefined }>(
-  options: Parameters<typeof popsFor>[0] & { readonly delayMillis: number },
+  options: Known & { readonly delayMillis: number },
   items: ReadonlyArray<I>
 ): Effect.Effect<ReadonlyArray<I>, DatastoreError | PagesChanged> => {
   const ids = items.map(({ id }) => id)
@@ -192,10 +197,10 @@ export const visibleAmong = <I extends { readonly id: string; readonly atMillis?
 
 /** Sorts the items of pages into visible and hidden ones. */
 const makeView = (
-  options: Pick<Where, "datastore" | "parent" | "room"> & { readonly delayMillis: number }
+  options: Pick<Where, "place" | "room"> & { readonly delayMillis: number }
 ) => {
-  const { datastore, delayMillis, parent, room } = options
-  const parentBytes = keyBytes(parent)
+  const { delayMillis, place, room } = options
+  const parentBytes = keyBytes(place.parent)
   let bytes = 0
   const view = {
     items: [] as Array<StoredItem>,
@@ -228,7 +233,7 @@ const makeView = (
           view.cutOff = true
         }
       }
-      noteItemBytes(datastore, parent, stored.length, pageBytes)
+      noteItemBytes(place, stored.length, pageBytes)
       cover(view.covered, page)
     }
   }
