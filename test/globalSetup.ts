@@ -6,6 +6,7 @@
  */
 import { Effect, Exit, Scope } from "effect"
 import { readFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import type { TestProject } from "vitest/node"
 import * as Emulator from "../src/layers/Emulator.ts"
 
@@ -37,8 +38,18 @@ export const setup = async (project: TestProject): Promise<(() => Promise<void>)
 }
 
 /** Whether a test file of this run asks for the emulator. The filter of the command line has no public name. */
-const isUsed = async (project: TestProject): Promise<boolean> => {
-  const { filenamePattern } = project.vitest as { readonly filenamePattern?: ReadonlyArray<string> | undefined }
-  const { testFiles } = await project.globTestFiles(filenamePattern === undefined ? undefined : [...filenamePattern])
-  return testFiles.some((file) => /\/utils\/emulator\.ts"/.test(readFileSync(file, "utf8")))
+const isUsed = async ({ vitest }: TestProject): Promise<boolean> => {
+  const { filenamePattern } = vitest as { readonly filenamePattern?: ReadonlyArray<string> | undefined }
+  const files = await vitest.globTestSpecifications(filenamePattern === undefined ? undefined : [...filenamePattern])
+  const seen = new Set<string>()
+  return files.some(({ moduleId }) => reaches(moduleId, join(import.meta.dirname, "utils/emulator.ts"), seen))
+}
+
+/** Whether a test file, or one of the tests' own files that it imports, is this one. */
+const reaches = (file: string, wanted: string, seen: Set<string>): boolean => {
+  if (file === wanted) return true
+  if (seen.has(file) || !file.startsWith(import.meta.dirname)) return false
+  seen.add(file)
+  return Array.from(readFileSync(file, "utf8").matchAll(/ from "(\.[^"]+\.ts)"/g))
+    .some(([, name]) => reaches(join(dirname(file), name!), wanted, seen))
 }

@@ -7,7 +7,7 @@ import * as Eventbox from "../../src/Eventbox.ts"
 import { Aborted, ContentionError, DatastoreError, Unavailable } from "../../src/EventboxError.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
 import { Journal, withJournal } from "../utils/boxJournal.ts"
-import { calm } from "../utils/boxProcesses.ts"
+import { settle } from "../utils/settle.ts"
 
 /** What goes wrong at the moment. */
 interface Trouble {
@@ -38,7 +38,7 @@ const once = { retry: Schedule.recurs(0) }
 const interrupted = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     const fiber = yield* Effect.forkChild(effect)
-    yield* calm
+    yield* settle
     yield* Fiber.interrupt(fiber)
   })
 
@@ -83,20 +83,20 @@ const courses: Record<string, (recipient: Recipient, trouble: Trouble) => Effect
     Effect.exit(Effect.andThen(emit(recipient), Datastore.withTransaction(process(recipient))))
 }
 
-describe("a process that met 1,000 recipients", () => {
+describe("a process that met 100 recipients", () => {
   for (const [name, course] of Object.entries(courses)) {
     it.effect(`${name} remembers none of them`, () =>
       Effect.gen(function*() {
         const { backend } = yield* InMemory.makeStore
         const trouble: Trouble = { query: undefined, commit: undefined }
         const datastore = yield* Datastore.make(troubled(backend, trouble))
-        for (let n = 0; n < 1_000; n++) {
+        for (let n = 0; n < 100; n++) {
           yield* Effect.provideService(course(Journal.recipient(`r${n}`), trouble), Datastore.Datastore, datastore)
         }
-        yield* calm
+        yield* settle
 
         // Who lost a race to items alone is patient until a batch lands: a flag each, of 10,000 recipients at most.
-        const patient = name === "whose batches lost a race" ? 1_000 : 0
+        const patient = name === "whose batches lost a race" ? 100 : 0
         assert.deepStrictEqual([setCount(datastore), lockCount(datastore)], [patient, 0])
       }).pipe(withJournal(), Effect.scoped, Effect.provideService(References.MinimumLogLevel, "None")))
   }

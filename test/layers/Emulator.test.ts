@@ -1,6 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Option, Scope } from "effect"
-import { spawn } from "node:child_process"
+import { Effect, Fiber, Layer, Option } from "effect"
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -9,7 +8,7 @@ import * as Entity from "../../src/Entity.ts"
 import type { EmulatorError } from "../../src/EventboxError.ts"
 import * as Key from "../../src/Key.ts"
 import * as Emulator from "../../src/layers/Emulator.ts"
-import { answers, findJar } from "../../src/layers/emulator/process.ts"
+import { findJar } from "../../src/layers/emulator/process.ts"
 import * as DatastoreSuite from "../../src/testing/DatastoreSuite.ts"
 import { emulatorHost, emulatorLayer, isMissing, onEmulator } from "../utils/emulator.ts"
 
@@ -17,15 +16,7 @@ import { emulatorHost, emulatorLayer, isMissing, onEmulator } from "../utils/emu
 // which its read-only transactions have as well.
 describe.skipIf(isMissing)("Emulator: conformance", () => {
   DatastoreSuite.suite("with no-op writes", emulatorLayer(), { tornReads: true })
-  // Races between transactions of the server run into the lock time-outs of the emulator, 2 s each.
-  DatastoreSuite.suite("interactive", emulatorLayer({ unwrittenExpectations: "interactive" }), {
-    rounds: 2,
-    tornReads: true
-  })
 })
-
-/** An emulator that came from outside does not show that one could be started here. */
-const cannotStart = isMissing || (process.env["DATASTORE_EMULATOR_HOST"] ?? "") !== ""
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "eventbox-"))),
@@ -124,44 +115,6 @@ describe("Emulator: its process", () => {
       yield* until(() => !isAlive(pid))
     }))
 
-  it.live.skipIf(cannotStart)("it runs until the scope closes", () =>
-    Effect.gen(function*() {
-      const scope = yield* Scope.make()
-      const { host } = yield* Scope.provide(Emulator.start({ host: "" }), scope)
-      const during = yield* Effect.promise(() => answers(host, 1_000))
-
-      yield* Scope.close(scope, Exit.void)
-
-      assert.deepStrictEqual([during, yield* Effect.promise(() => answers(host, 1_000))], [true, false])
-    }))
-
-  it.live.skipIf(cannotStart)("it ends when the process that started it is killed", () =>
-    Effect.gen(function*() {
-      const child = spawn(process.execPath, [
-        "--input-type=module-typescript",
-        "-e",
-        `
-        import { Effect } from "effect"
-        import * as Emulator from "./src/layers/Emulator.ts"
-        await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
-          console.log((yield* Emulator.start({ host: "" })).host)
-          setInterval(() => {}, 1_000)
-          yield* Effect.never
-        })))
-      `
-      ], { cwd: join(import.meta.dirname, "../.."), stdio: ["ignore", "pipe", "ignore"] })
-      const host = yield* Effect.promise(() =>
-        new Promise<string>((done) => {
-          child.stdout.once("data", (chunk: Buffer) => done(chunk.toString().trim()))
-        })
-      )
-      assert.isTrue(yield* Effect.promise(() => answers(host, 1_000)))
-
-      child.kill("SIGKILL")
-
-      yield* until(async () => !(await answers(host, 100)))
-    }))
-
   it.effect("the jar is looked for where the settings say, before anywhere else", () =>
     Effect.gen(function*() {
       const root = yield* folder
@@ -181,19 +134,6 @@ describe("Emulator: its process", () => {
 
 onEmulator("Emulator: the layer", (it) => {
   const entity = Entity.make(Key.make("K", "a"), { n: 1 })
-
-  it.effect.skipIf(cannotStart)("a reset forgets everything", () =>
-    Effect.gen(function*() {
-      // An emulator of its own: a reset of the shared one would reach other tests.
-      yield* Effect.gen(function*() {
-        const { reset } = yield* Emulator.Emulator
-        yield* Datastore.put([entity])
-
-        yield* reset
-
-        assert.isTrue(Option.isNone(yield* Datastore.get(entity.key)))
-      }).pipe(Effect.provide(Layer.fresh(Emulator.layer({ host: "" }))))
-    }))
 
   it.effect("each layer has a project of its own, unless one is named", () =>
     Effect.gen(function*() {

@@ -107,9 +107,9 @@ onEmulator("GoogleDatastore on the emulator: commits", (it) => {
         }
       }))
 
-      yield* Effect.all(Array.from({ length: 8 }, () => Effect.replicateEffect(increment, 25)), { concurrency: 8 })
+      yield* Effect.all(Array.from({ length: 8 }, () => Effect.replicateEffect(increment, 10)), { concurrency: 8 })
 
-      assert.strictEqual(numberOf((yield* lookup([key]))[0]), 200)
+      assert.strictEqual(numberOf((yield* lookup([key]))[0]), 80)
       assert.isAbove(lost.length, 0)
       assert.deepStrictEqual(lost.filter((reason) => reason !== "ContentionError/EntityChanged"), [])
     }))
@@ -178,7 +178,9 @@ onEmulator("GoogleDatastore on the emulator: the network", (it) => {
   // Why a lost commit must be fenced off before it is repeated.
   it.effect("a commit that is held up longer than its deadline has an unknown outcome, and lands later", () =>
     Effect.gen(function*() {
-      const { far, near, proxy } = yield* proxied({ commitDeadline: 200 })
+      // So long that it gets to the proxy in time, on its connection that is there.
+      const { far, near, proxy } = yield* proxied({ commitDeadline: 1_000 })
+      yield* far.lookup([key])
       const { release, struck } = proxy.arm("holdRequest", isCommit)
 
       yield* unknownOutcome(far)

@@ -40,10 +40,3 @@ export const twoProcesses = Effect.gen(function*() {
     observer: yield* makeProcess(backend)
   }
 })
-
-/** Lets other fibers go on until they wait for something. */
-export const calm: Effect.Effect<void> = Effect.forEach(
-  Array.from({ length: 40 }),
-  () => Effect.yieldNow,
-  { discard: true }
-)

@@ -7,22 +7,39 @@ import * as Ids from "../../src/Ids.ts"
 import type * as Key from "../../src/Key.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
 import { Faulty, Recorder } from "../../src/testing/index.ts"
+import { settle } from "./settle.ts"
+
+export { settle }
 
 /** What keeps operations from going on. */
 class Gates extends Context.Service<Gates, Set<Deferred.Deferred<void>>>()("test/Gates") {
   /** At the end of a test, whether or not it succeeded, gates open and sleeps end, so that its layers can close. */
   static readonly layer = Layer.effect(
     this,
-    Effect.acquireRelease(
-      Effect.sync(() => new Set<Deferred.Deferred<void>>()),
-      (gates) =>
-        Effect.forEach(gates, (gate) => Deferred.succeed(gate, undefined)).pipe(
-          Effect.andThen(
-            Effect.andThen(Effect.yieldNow, TestClock.adjust("1 minute")).pipe(Effect.repeat({ times: 200 }))
-          ),
-          Effect.forkDetach
-        )
-    )
+    Effect.gen(function*() {
+      const end = yield* End
+      return yield* Effect.acquireRelease(
+        Effect.sync(() => new Set<Deferred.Deferred<void>>()),
+        (gates) =>
+          Effect.forEach(gates, (gate) => Deferred.succeed(gate, undefined)).pipe(
+            Effect.andThen(
+              Effect.repeat(Effect.andThen(settle, TestClock.adjust("1 minute")), { until: () => end.hasCome })
+            ),
+            Effect.forkDetach
+          )
+      )
+    })
+  )
+}
+
+/** Whether all layers of a world have closed. */
+class End extends Context.Service<End, { hasCome: boolean }>()("test/End") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.acquireRelease(Effect.sync((): typeof End.Service => ({ hasCome: false })), (end) =>
+      Effect.sync(() => {
+        end.hasCome = true
+      }))
   )
 }
 
@@ -38,22 +55,16 @@ export const world = Gates.layer.pipe(
   Layer.provideMerge(Recorder.layer),
   Layer.provideMerge(Faulty.layer()),
   Layer.provideMerge(InMemory.layerControlled),
-  Layer.provideMerge(Layer.effect(Ids.Ids, Random.withSeed(Ids.makeSeeded, "boxWorld")))
+  Layer.provideMerge(Layer.effect(Ids.Ids, Random.withSeed(Ids.makeSeeded, "boxWorld"))),
+  Layer.provideMerge(End.layer)
 )
-
-/** Lets other fibers go on for a number of turns; an operation that is recorded takes 20. */
-const turns = (count: number): Effect.Effect<void> =>
-  Effect.forEach(Array.from({ length: count }), () => Effect.yieldNow, { discard: true })
-
-/** Lets everything go on that can go on without the clock: background work of up to some twenty operations. */
-export const settle: Effect.Effect<void> = turns(400)
 
 /** Runs an effect while the clock goes on, a quarter of a second at a time, for five minutes at most. */
 export const inTime = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.gen(function*() {
     const fiber = yield* Effect.forkChild(effect)
     for (let n = 0; n < 1_200; n++) {
-      yield* turns(60)
+      yield* settle
       if (fiber.pollUnsafe() !== undefined) break
       yield* TestClock.adjust("250 millis")
     }

@@ -15,7 +15,7 @@ export interface Ended {
 }
 
 /**
- * Runs TypeScript as a module in the project's folder, with this environment alone, and waits until the process ends by
+ * Runs TypeScript as a module in the project's folder, with this environment alone (but for the cache of compiled code), and waits until the process ends by
  * itself; kills it when it does not within 20 s of its start, or within `graceMillis` after it printed `done`.
  */
 export const runModule = (
@@ -32,7 +32,7 @@ export const runModule = (
         source
       ], {
         cwd: projectRoot,
-        env: environment
+        env: { NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"], ...environment }
       })
       let timer = setTimeout(() => child.kill("SIGKILL"), 20_000)
       const output = { stdout: "", stderr: "" }

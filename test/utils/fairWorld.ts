@@ -5,6 +5,7 @@
  * The model sees what lands in the store and what a processor is offered, and nothing else: an event waits from its
  * landing until the commit that deletes it.
  */
+import { assert } from "@effect/vitest"
 import { Clock, Deferred, Duration, Effect, Exit, Random, Schedule, Schema } from "effect"
 import type { Backend, CommitRequest } from "../../src/Backend.ts"
 import { mutationKey } from "../../src/Backend.ts"
@@ -408,7 +409,7 @@ const checkErased = ({ backend, model, time }: Shared) =>
 const callsPerCheck = 40
 
 /** Runs one history, and says what was wrong with it. */
-export const runHistory = Effect.fnUntraced(function*(settings: Settings) {
+const runHistory = Effect.fnUntraced(function*(settings: Settings) {
   const { clock, time } = makeClock()
   const model = new Model(settings)
   const { backend } = yield* InMemory.makeStore
@@ -465,3 +466,10 @@ export const runHistory = Effect.fnUntraced(function*(settings: Settings) {
   )
   return model
 }, Effect.scoped)
+
+/** Runs a history, and fails with what was wrong and how to see it again. */
+export const holds = (settings: Settings) =>
+  Effect.map(runHistory(settings), (model) => {
+    assert.strictEqual(model.problem, undefined, `runHistory(${JSON.stringify(settings)})`)
+    return model
+  })

@@ -6,6 +6,7 @@ import * as Entity from "../../src/Entity.ts"
 import * as Eventbox from "../../src/Eventbox.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
 import * as Processor from "../../src/Processor.ts"
+import { settle } from "./settle.ts"
 
 /** A box that counts its events, and adds up their numbers: what is lost or doubled shows in one of the two. */
 export class Counter extends Processor.Service<Counter>()("test/Counter", {
@@ -88,6 +89,6 @@ export const second = (first: number, events: number, maxEvents: number) =>
       yield* Eventbox.emitAll(Counter, counter, values)
       yield* Eventbox.process(Counter, counter, { maxEvents })
       // The deletes of one batch end before the next one, as they do at this rate.
-      for (let n = 0; n < 20; n++) yield* Effect.yieldNow
+      yield* settle
     }
   })

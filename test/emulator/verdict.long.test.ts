@@ -1,0 +1,3 @@
+import { sample, verdicts } from "./verdict.ts"
+
+verdicts((fault, situation) => !sample(fault, situation))
