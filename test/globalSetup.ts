@@ -5,7 +5,7 @@
  * loudly; with `EVENTBOX_REQUIRE_EMULATOR=1` the run fails instead.
  */
 import { Effect, Exit, Scope } from "effect"
-import { readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import type { TestProject } from "vitest/node"
 import * as Emulator from "../src/layers/Emulator.ts"
@@ -18,7 +18,11 @@ declare module "vitest" {
 }
 
 export const setup = async (project: TestProject): Promise<(() => Promise<void>) | undefined> => {
-  if (!(await isUsed(project))) {
+  const files = await filesOf(project)
+  if (process.env["EVENTBOX_LONG"] !== "1" && files.some((file) => readFileSync(file, "utf8").includes("(isLong)"))) {
+    console.error("\nSKIPPED: enumerations that take many minutes each; EVENTBOX_LONG=1 runs them.\n")
+  }
+  if (!isUsed(files)) {
     project.provide("emulatorHost", "")
     return undefined
   }
@@ -37,19 +41,24 @@ export const setup = async (project: TestProject): Promise<(() => Promise<void>)
   return undefined
 }
 
-/** Whether a test file of this run asks for the emulator. The filter of the command line has no public name. */
-const isUsed = async ({ vitest }: TestProject): Promise<boolean> => {
+/** The test files of this run. The filter of the command line has no public name. */
+const filesOf = async ({ vitest }: TestProject): Promise<ReadonlyArray<string>> => {
   const { filenamePattern } = vitest as { readonly filenamePattern?: ReadonlyArray<string> | undefined }
   const files = await vitest.globTestSpecifications(filenamePattern === undefined ? undefined : [...filenamePattern])
+  return files.map(({ moduleId }) => moduleId)
+}
+
+/** Whether a test file of this run asks for the emulator. */
+const isUsed = (files: ReadonlyArray<string>): boolean => {
   const seen = new Set<string>()
-  return files.some(({ moduleId }) => reaches(moduleId, join(import.meta.dirname, "utils/emulator.ts"), seen))
+  return files.some((file) => reaches(file, join(import.meta.dirname, "utils/emulator.ts"), seen))
 }
 
 /** Whether a test file, or one of the tests' own files that it imports, is this one. */
 const reaches = (file: string, wanted: string, seen: Set<string>): boolean => {
   if (file === wanted) return true
-  if (seen.has(file) || !file.startsWith(import.meta.dirname)) return false
+  if (seen.has(file) || !file.startsWith(import.meta.dirname) || !existsSync(file)) return false
   seen.add(file)
-  return Array.from(readFileSync(file, "utf8").matchAll(/ from "(\.[^"]+\.ts)"/g))
+  return Array.from(readFileSync(file, "utf8").matchAll(/^(?:import|export|\}).* from "(\.[^"]+\.ts)"$/gm))
     .some(([, name]) => reaches(join(dirname(file), name!), wanted, seen))
 }
