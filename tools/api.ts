@@ -167,9 +167,7 @@ const modulesOf = (): ReadonlyArray<Module> =>
 const linksOf = (modules: ReadonlyArray<Module>): ReadonlyMap<string, string> =>
   new Map(modules.flatMap((module) => [
     [module.name, `${module.name}.md`] as const,
-    ...[...anchorsOf(module)].map(([name, anchor]) =>
-      [`${module.name}.${name}`, `${module.name}.md${anchor}`] as const
-    )
+    ...[...anchorsOf(module)].map(([name, anchor]) => [`${module.name}.${name}`, `${module.name}.md${anchor}`] as const)
   ]))
 
 const indexOf = (modules: ReadonlyArray<Module>): string => {
@@ -192,7 +190,9 @@ const indexOf = (modules: ReadonlyArray<Module>): string => {
 
 const readPages = (): ReadonlyMap<string, string> =>
   new Map(
-    globSync(`${folder}/*.md`, { cwd: projectRoot }).map((path) => [path, readFileSync(join(projectRoot, path), "utf8")])
+    globSync(`${folder}/*.md`, { cwd: projectRoot }).map((
+      path
+    ) => [path, readFileSync(join(projectRoot, path), "utf8")])
   )
 
 const main = async (): Promise<void> => {
