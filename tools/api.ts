@@ -64,9 +64,7 @@ const entriesOf = (file: string): ReadonlyArray<Entry> => {
       // A class from a factory: the compiler gives what it extends a name, and there its members are.
       const base = bases.get(/ extends (\w+_base)\b/.exec(code)?.[1] ?? "")
       add({ name, doc: docBefore(statement.start), code: base === undefined ? code : `${base}\n${code}` })
-    } else if (/_base$/.test(String((declarator?.["id"] as Node | undefined)?.["name"]))) {
-      bases.set(nameIn(declarator!["id"]), code)
-    }
+    } else if (declarator !== undefined) bases.set(nameIn(declarator["id"]), code)
   }
   return [...entries.values()]
 }
@@ -118,11 +116,11 @@ const pageOf = (module: Module, links: ReadonlyMap<string, string>): string => {
   const anchors = anchorsOf(module)
   const sections = categories.flatMap((category) => [
     `## ${category[0]!.toUpperCase()}${category.slice(1)}`,
-    ...entries.filter((entry) => categoryOf(entry) === category).flatMap((entry) => [
-      `### ${entry.name}`,
-      "```typescript\n" + entry.code + "\n```",
-      markdownOf(entry.doc, name, links)
-    ])
+    ...entries.flatMap((entry) =>
+      categoryOf(entry) === category
+        ? [`### ${entry.name}`, "```typescript\n" + entry.code + "\n```", markdownOf(entry.doc, name, links)]
+        : []
+    )
   ])
   const index = categories.map((category) => {
     const names = entries.filter((entry) => categoryOf(entry) === category)
