@@ -1,7 +1,8 @@
 /**
  * `npm run doctest`: type-checks every `ts` fence of doc comments and pages against the sources, and runs those that
  * say what they give (`// => value`) or print (`// Output:`). A fence marked `continued` goes on with the one before,
- * one marked `no-check` is left out and counted. One that begins with `// name.ts` is that file to the others of its page.
+ * one marked `no-check` is left out and counted. One that begins with `// name.ts` is that file to the others of its
+ * page.
  *
  * Why by hand: the well-kept ones (`typescript-docs-verifier`, `twoslash`) need an API that TypeScript 7 does not have.
  */
