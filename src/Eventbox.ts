@@ -39,6 +39,7 @@ import {
   type MailboxOwned,
   type StoreError
 } from "./EventboxError.ts"
+import { orNoText } from "./ground/foreign.ts"
 import * as Transaction from "./ground/transaction.ts"
 import { FromString } from "./Key.ts"
 import type { Event, EVersion, Recipient, ServiceClass } from "./Processor.ts"
@@ -117,12 +118,13 @@ export class EventFailed<out E = unknown>
 const firstOf = ({ failures }: { readonly failures: ReadonlyArray<EventFailure> }): unknown =>
   Cause.squash(failures[0]!.cause)
 
-const causeText = (cause: unknown): string => {
-  const { _tag, message, name } = (typeof cause === "object" && cause !== null ? cause : {}) as Readonly<
-    Record<string, unknown>
-  >
-  return typeof message === "string" && message !== "" ? message : String(name ?? _tag ?? cause)
-}
+const causeText = (cause: unknown): string =>
+  orNoText(() => {
+    const { _tag, message, name } = (typeof cause === "object" && cause !== null ? cause : {}) as Readonly<
+      Record<string, unknown>
+    >
+    return typeof message === "string" && message !== "" ? message : String(name ?? _tag ?? cause)
+  })
 
 /**
  * Emits an event to a recipient, and returns its id.

@@ -523,15 +523,26 @@ const makePayloadCodec = <A>({ decode, decodeText, encode }: JsonCodec<A>): Payl
   }
 })
 
-/** A codec of the user's: what it throws or dies of is a failure too, and what it gives must be bytes. */
+/**
+ * A codec of the user's: what it throws or dies of is a failure too, and what it gives must be bytes. These are copied,
+ * since it may use their memory again, as are those that it gets, which may be decoded once more.
+ */
 const guardPayloadCodec = <A>(codec: PayloadCodec<A>): PayloadCodec<A> => ({
   encode: (value) =>
     flatMapAtOnce(
-      safely((input) => codec.encode(input), value),
-      (bytes) => isBytes(bytes) ? Exit.succeed(bytes) : Exit.fail(new Error("the codec of the box gave no Uint8Array"))
+      safely((input) => given(codec.encode(input)), value),
+      (bytes) =>
+        isBytes(bytes)
+          ? Exit.succeed(new Uint8Array(bytes))
+          : Exit.fail(new Error("the codec of the box gave no Uint8Array"))
     ),
-  decode: (bytes) => safely((input) => codec.decode(input), bytes)
+  decode: (bytes) => safely((input) => given(codec.decode(input)), new Uint8Array(bytes))
 })
+
+const given = <B>(effect: Effect.Effect<B, unknown>): Effect.Effect<B, unknown> => {
+  if (Effect.isEffect(effect)) return effect
+  throw new Error("the codec of the box gave no Effect")
+}
 
 const makeRecipient = <Self>(
   service: string,

@@ -145,6 +145,24 @@ describe("a race that was lost to items alone makes the next listing patient", (
       assert.deepStrictEqual(second, ["a", "b", "hot"])
     }).pipe(Effect.provide(world)))
 
+  it.effect("also where the transaction has finished a pop of another set before, whose items stay as they are", () =>
+    Effect.gen(function*() {
+      const other = DsSet.make({ parent: Key.make("Parent", "other") })
+      yield* DsSet.add(other, [{ id: "x", value: new Uint8Array(1) }])
+      yield* add(["a"])
+      const listings = [yield* DsSet.list(other, { maxItems: 10 }), yield* list()]
+      yield* add(["a"], { value: "replaced" })
+
+      yield* Effect.flip(Datastore.withTransaction(Effect.forEach(listings, (listing) =>
+        Effect.gen(function*() {
+          const op = yield* DsSet.beginPop(listing.set, listing)
+          for (const { id } of listing.items) op.pop(id)
+          yield* DsSet.finishPop(op)
+        }))))
+
+      assert.isTrue(yield* isPatient)
+    }).pipe(Effect.provide(world)))
+
   it.effect("until one of its pops has landed: then both are read at once again", () =>
     Effect.gen(function*() {
       const recorder = yield* Recorder.Recorder

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Option } from "effect"
 import * as Datastore from "../src/Datastore.ts"
+import * as DsSet from "../src/DsSet.ts"
 import * as Eventbox from "../src/Eventbox.ts"
 import * as Key from "../src/Key.ts"
 import type * as Processor from "../src/Processor.ts"
@@ -95,10 +96,11 @@ describe.each(everywhere)("$how of $place that outlives its batch", ({ how, plac
       assert.deepStrictEqual((yield* saved())?.state, ["first", "second"])
     }).pipe(Effect.provide(world)))
 
-  it.effect("runs transactions and queries of its own", () =>
+  it.effect("runs transactions, queries and listings of its own", () =>
     Effect.gen(function*() {
       const later = Effect.gen(function*() {
         yield* Datastore.query({ kind: "Config" })
+        yield* DsSet.list(DsSet.make({ parent: config }), { maxItems: 1 })
         yield* Datastore.withTransaction(Effect.andThen(Datastore.get(config), Datastore.put([entity(config, 2)])))
       })
 

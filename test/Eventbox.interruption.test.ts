@@ -342,6 +342,21 @@ describe("the grace of post-process effects", () => {
   })
 })
 
+describe("a post-process effect that is no effect", () => {
+  it.effect("ends those behind it, which is a warning with their number", () => {
+    const { layer, lines } = logging()
+    return Effect.gen(function*() {
+      yield* emit("a", "b")
+
+      const { postProcessed } = yield* process().pipe(withBox([], Effect.flatMap(Effect.void, () => undefined as any)))
+
+      assert.strictEqual(postProcessed, 0)
+      assert.lengthOf(lines, 1)
+      assert.match(lines[0]!, /^Warn Post-process effects were dropped .*2/)
+    }).pipe(Effect.provide(world), Effect.provide(layer))
+  })
+})
+
 /**
  * A service silent from the commit of a batch on: the commit is in doubt, and no read is answered until it is opened.
  */
@@ -563,4 +578,31 @@ describe("locks", () => {
 
       assert.strictEqual(lockCount(datastore), 0)
     }).pipe(Effect.provide(world)))
+
+  it.effect.each(["undefined", "a promise"])(
+    "are given back where a processor returns %s, which is no effect and ends the fiber without its finalizers",
+    (what) =>
+      Effect.gen(function*() {
+        const datastore = yield* Datastore.Datastore
+        yield* emit("a")
+        const noEffect: any = what === "undefined" ? undefined : Promise.resolve()
+        const call = process().pipe(
+          Effect.provideService(
+            Box,
+            Box.of({
+              loadState: () => Effect.succeed({ state: 0, eversion: Processor.EVersion.make(0) }),
+              prepareMutation: () => Effect.flatMap(Effect.void, () => noEffect) as any,
+              saveState: () => Effect.void
+            })
+          )
+        )
+        const ended = yield* Fiber.await(yield* Effect.forkChild(call))
+        assert.include(String(ended), "Not a valid effect")
+
+        const { consumed } = yield* process().pipe(withBox([]))
+
+        assert.strictEqual(consumed, 1)
+        assert.strictEqual(lockCount(datastore), 0)
+      }).pipe(Effect.provide(world))
+  )
 })

@@ -194,6 +194,8 @@ describe("a codec of one's own", () => {
         },
         () => Effect.die("dead"),
         () => Effect.andThen(Effect.yieldNow, Effect.die(Object.create(null))),
+        () => Promise.resolve(bytesOf(1)) as any,
+        () => undefined as any,
         () => Effect.succeed("text"),
         () => Effect.succeed(undefined),
         () => Effect.succeed(new ArrayBuffer(1)),
@@ -211,8 +213,47 @@ describe("a codec of one's own", () => {
 
       const error = yield* Effect.flip(makeBox(Schema.Int, good).batch)
       const dead = yield* Effect.exit(makeBox(Schema.Int, { ...good, decode: () => Effect.die("dead") }).batch)
+      const none = yield* Effect.flip(makeBox(Schema.Int, { ...good, decode: () => undefined as any }).batch)
 
       assert.include(error.message, "not ours")
       assert.isTrue(Exit.isFailure(dead) && dead.cause.reasons.every(({ _tag }) => _tag === "Fail"))
+      assert.include(none.message, "does not decode: the codec of the box gave no Effect")
+    }).pipe(Effect.provide(world)))
+
+  it.effect("may use the memory of its bytes again, and change what it is given, also when a batch is halved", () =>
+    Effect.gen(function*() {
+      const memory = new Uint8Array(1)
+      class Box extends Processor.Service<Box>()("test/Memory", {
+        kind: "Memory",
+        state: Schema.Array(Schema.Int),
+        event: Schema.Int,
+        codec: {
+          encode: (n) =>
+            Effect.sync(() => {
+              memory[0] = n ^ 255
+              return memory
+            }),
+          decode: (bytes) =>
+            Effect.sync(() => {
+              bytes[0]! ^= 255
+              return bytes[0]!
+            })
+        }
+      }) {}
+      yield* Eventbox.emitAll(Box, Box.recipient(1), [1, 2, 3, 4])
+      const implementation = Box.entity({
+        initial: () => [],
+        prepareMutation: (events, state) => {
+          const values = events.map(({ value }) => value)
+          return values.includes(3)
+            ? Effect.die(new Error("three"))
+            : Effect.succeed({ transitions: [{ events, transitionTo: [...state, ...values] }] })
+        }
+      })
+
+      yield* Effect.gen(function*() {
+        yield* Effect.flip(Eventbox.process(Box, Box.recipient(1)))
+        assert.deepStrictEqual((yield* Eventbox.loadState(Box, Box.recipient(1))).state, [1, 2, 4])
+      }).pipe(Effect.provideServiceEffect(Box, implementation))
     }).pipe(Effect.provide(world)))
 })

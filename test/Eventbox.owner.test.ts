@@ -124,6 +124,35 @@ describe("a mailbox belongs to the box whose batch was the first there", () => {
       )
     }).pipe(Effect.provide(boxes)) as Effect.Effect<void>)
 
+  it.effect("also of the halves of a batch that failed, when the other box was the first meanwhile", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Faulty.Faulty
+      const other = yield* otherProcess
+      yield* Eventbox.emitAll(Credits, Credits.recipient(ada), [1, 2, 3].map((amount) => ({ amount })))
+      const first = Eventbox.processBatch(Visits, Visits.recipient(ada), { maxEvents: 1 }).pipe(
+        Effect.provideService(Datastore.Datastore, other),
+        Effect.orDie,
+        Effect.provide(Visits.layer)
+      )
+      // Before the first half looks at the head.
+      yield* faulty.inject("lookup", Faulty.around({ before: Effect.asVoid(first) }), { nth: 2 })
+      const failing = Effect.provideServiceEffect(
+        Credits,
+        Credits.entity({
+          initial: () => 0,
+          prepareMutation: (events) =>
+            events.length > 1
+              ? Effect.die(new Error("a defect"))
+              : Effect.succeed({ transitions: [{ events, transitionTo: 7 }] })
+        })
+      )
+
+      const error = yield* Effect.flip(Eventbox.process(Credits, Credits.recipient(ada)).pipe(failing))
+
+      assert.strictEqual(error._tag, "MailboxOwned")
+      assert.lengthOf(yield* Eventbox.list(Visits, Visits.recipient(ada)), 2)
+    }).pipe(Effect.scoped, Effect.provide(boxes)))
+
   it.effect("also after a batch whose response was lost, and one that consumed nothing", () =>
     Effect.gen(function*() {
       const faulty = yield* Faulty.Faulty

@@ -3,11 +3,11 @@
  * events were emitted or one history fails.
  */
 import { Effect, Exit, References } from "effect"
-import * as Simulate from "effect-eventbox/testing/Simulate"
 import { type Command, Flag } from "effect/cli"
 import { availableParallelism } from "node:os"
 import { isMainThread, parentPort, Worker } from "node:worker_threads"
 import { command, count, runCommand, text } from "../src/cli/command.ts"
+import * as Simulate from "../test/simulation/self/simulate.ts"
 
 /** What one history came to, as a thread tells it. */
 type Result =

@@ -22,7 +22,7 @@ export const list = (
   options: ListOptions
 ): Effect.Effect<Listing, DatastoreError, Datastore> =>
   Effect.contextWith((context: Context.Context<Datastore>) => {
-    if (Transaction.of(context) !== undefined) {
+    if (Transaction.of(context)?.open === true) {
       return Transaction.refuse("DsSet.list", "list before it, and give the listing to `beginPop` inside")
     }
     const { cursor, maxBytes = defaultMaxBytes, maxItems, range } = options

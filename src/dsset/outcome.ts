@@ -12,10 +12,11 @@ import { isUnknownOutcome } from "../EventboxError.ts"
 import { retryOnceFailed } from "../ground/retries.ts"
 import type { Contended, Outcome, Witness } from "../ground/transaction.ts"
 import type { IdSource } from "../Ids.ts"
+import type { Key } from "../Key.ts"
 import { type Head, headEntity, headKind, itemKind, readHead } from "./format/stored.ts"
 import { hasToken, makePop, type Pop, tokenOf, withToken } from "./format/tombstones.ts"
 import { loadPages } from "./livePages.ts"
-import { type Place, setPatience } from "./memory.ts"
+import { type Place, placeOf, setPatience } from "./memory.ts"
 
 /** A commit, as far as its outcome is concerned. */
 interface Commit {
@@ -26,8 +27,6 @@ interface Commit {
   readonly token: string
   readonly ids: IdSource
   readonly giveUpAtMillis: number
-  /** All sets that the transaction pops: their next batches are patient when the race was lost to items alone. */
-  readonly places: ReadonlyArray<Place>
 }
 
 /** Tells how a commit of pops ended. */
@@ -100,7 +99,7 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
     onSuccess: ({ changed, isThere }) => {
       if (isThere) return Effect.succeed({ outcome: "Landed", changed })
       if (changed.length === 0 && others.length < expected.length) {
-        for (const place of commit.places) setPatience(place, true)
+        for (const parent of parentsOfItems(expected)) setPatience(placeOf(commit.place.datastore, parent), true)
       }
       const outcome = changed.some(({ key }) => key.kind === headKind)
         ? absent(commit)
@@ -108,6 +107,15 @@ const whoWasFirst = (commit: Commit, expected: ReadonlyArray<Snapshot>): Effect.
       return Effect.map(outcome, (found) => ({ outcome: found, changed }))
     }
   })
+}
+
+/** The sets of all items that a transaction expected: it may pop several, in one call or in more. */
+const parentsOfItems = (expected: ReadonlyArray<Snapshot>): Iterable<Key> => {
+  const parents = new Map<string, Key>()
+  for (const { key: { kind, parent } } of expected) {
+    if (kind === itemKind && parent !== undefined) parents.set(parent.toString(), parent)
+  }
+  return parents.values()
 }
 
 /** Which of these have changed, among them the head, and whether the token is there, in the head or in a page. */

@@ -84,10 +84,9 @@ export const finishPops = Effect.fnUntraced(function*(
   const delayMillis = yield* tombstonesDelayMillis
   // Well before the token itself may be erased.
   const giveUpAtMillis = now + delayMillis / 2
-  const places = ops.map(({ set }) => placeOf(datastore, set.parent))
-  for (const [index, op] of ops.entries()) {
+  for (const op of ops) {
     const { listing, set } = op
-    const place = places[index]!
+    const place = placeOf(datastore, set.parent)
     const key = headKey(set.parent)
     if (op.transaction !== transaction) {
       return yield* Effect.die(new Error("DsSet.finishPop: the pop was begun in another transaction"))
@@ -117,7 +116,7 @@ export const finishPops = Effect.fnUntraced(function*(
     const emitted = popItems(transaction, op)
     if (emitted !== undefined) return yield* refuseEmitted(itemKey(set.parent, emitted))
     transaction.deletedBytes += poppedBytes
-    const commit = { ...listing, place, places, token, ids, giveUpAtMillis }
+    const commit = { ...listing, place, token, ids, giveUpAtMillis }
     transaction.witness ??= makeWitness(commit)
     op.finish()
   }

@@ -158,7 +158,9 @@ const batch = Effect.fnUntraced(function*<Self, S, A, E>(
 
   // Round 1. Another box's state may well not load: whose mailbox it is says more.
   const [listing, exit] = yield* Effect.all([
-    part === undefined ? list(start, options) : relist(part.listing, part.ids, part.verify),
+    part === undefined
+      ? list(start, options)
+      : Effect.tap(relist(part.listing, part.ids, part.verify), (relisted) => refuseForeign(start, relisted)),
     Effect.exit(remembering(asEffect(start, "loadState", processor.loadState(recipient))))
   ], { concurrency: "unbounded" })
   const [read, remembered] = yield* exit
@@ -254,20 +256,17 @@ const misshapen = (box: string, processor: Processor<any, any, any, any>): strin
 
 /** Lists, measures, and sends off the deletion of stored garbage: its tombstones stay while it does. // E4 */
 const list = Effect.fnUntraced(function*(
-  { box, recipient: { key }, tally: { updates } }: Start<any, any, any, any>,
+  start: Start<any, any, any, any>,
   { cursor, maxBytes, maxEvents }: BatchOptions
 ): Effect.fn.Return<DsSet.Listing, DatastoreError | MailboxOwned, Datastore> {
+  const { recipient: { key }, tally: { updates } } = start
   const set = DsSet.make({ parent: key })
   const listing = yield* Metrics.timed(
     Metrics.listDuration,
     updates,
     DsSet.list(set, { maxItems: maxEvents, maxBytes, cursor })
   )
-  const { owner } = listing.tombstones
-  if (owner !== undefined && owner !== box.key) {
-    listing.rewind()
-    return yield* new MailboxOwned({ recipient: key, owner, box: box.key })
-  }
+  yield* refuseForeign(start, listing)
   const { garbage, items } = listing
   updates.push([Metrics.size, items.length])
   if (items.length > 0) {
@@ -282,6 +281,16 @@ const list = Effect.fnUntraced(function*(
   }
   return listing
 })
+
+/** Fails when the mailbox is another box's; for each part anew, as it may have become that since the whole. */
+const refuseForeign = (
+  { box, recipient: { key } }: Start<any, any, any, any>,
+  { rewind, tombstones: { owner } }: DsSet.Listing
+): Effect.Effect<void, MailboxOwned> => {
+  if (owner === undefined || owner === box.key) return Effect.void
+  rewind()
+  return Effect.fail(new MailboxOwned({ recipient: key, owner, box: box.key }))
+}
 
 /** The events that the processor is asked about: all, or with a watch those that may go on. */
 const eventsOf = Effect.fnUntraced(function*<Self, S, A, E>(

@@ -89,25 +89,28 @@ const runWhole = Effect.fnUntraced(function*<Self, S, A, E>(
 ): Effect.fn.Return<Seen, E | ContentionError | MailboxOwned | StoreError, Self | Datastore> {
   const whole = yield* runPart(course, settings, undefined)
   const { reachedEnd, rewind, truncated } = whole.listing
-  if (whole.rest.length > 0) {
-    const parts = runParts(course, settings, [...whole.rest])
-    // As for a batch that is not isolated: what failed for now is due again.
-    yield* Effect.tapError(parts, (error) => Effect.sync(() => isTransient(error) ? rewind() : undefined))
-  }
-  return { truncated, reachedEnd }
+  if (whole.rest.length === 0) return { truncated, reachedEnd }
+  const parts = runParts(course, settings, [...whole.rest])
+  // As for a batch that is not isolated: what failed for now is due again.
+  const isDone = yield* Effect.tapError(parts, (error) => Effect.sync(() => isTransient(error) ? rewind() : undefined))
+  return { truncated: truncated || !isDone, reachedEnd }
 })
 
-/** Runs parts, the last one first, and the halves of what fails before all others: oldest events first. */
+/**
+ * Runs parts, the last one first, and the halves of what fails before all others: oldest events first. False when
+ * some were left, since too many events had failed.
+ */
 const runParts = Effect.fnUntraced(function*<Self, S, A, E>(
   course: Course<E>,
   settings: Settings<Self, S, A, E>,
   parts: Array<Piece<E>>
-): Effect.fn.Return<void, E | ContentionError | MailboxOwned | StoreError, Self | Datastore> {
+): Effect.fn.Return<boolean, E | ContentionError | MailboxOwned | StoreError, Self | Datastore> {
   for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
     const { rest } = yield* runPart(course, settings, part)
-    if (isExhausted(course, settings.maxFailures)) return
     parts.push(...rest)
+    if (isExhausted(course, settings.maxFailures)) return parts.length === 0
   }
+  return true
 })
 
 /** A part of a batch that failed. */

@@ -177,7 +177,8 @@ class Run<E> {
 
   get report(): Effect.Effect<PostProcessed<E>> {
     const { failures, recipient, succeeded } = this
-    const dropped = this.isCut ? this.effects.length - succeeded - failures.length : 0
+    // Cut off, or behind one that ended their fiber.
+    const dropped = this.effects.length - succeeded - failures.length
     const counted = Metrics.update(
       recipient.monitoringString,
       ...Metrics.counts(Metrics.postProcess, { success: succeeded, failure: failures.length, dropped })

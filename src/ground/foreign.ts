@@ -20,10 +20,20 @@ export const isPlainObject = (value: object): boolean => {
 }
 
 /** The message of an error of whichever realm, or a text; of anything else only its type, since it may be a payload. */
-export const messageOf = (cause: unknown): string => {
-  if (typeof cause === "string") return cause
-  const { message } = (cause ?? {}) as { readonly message?: unknown }
-  return typeof message === "string" ? message : `a ${typeof cause}`
+export const messageOf = (cause: unknown): string =>
+  orNoText(() => {
+    if (typeof cause === "string") return cause
+    const { message } = (cause ?? {}) as { readonly message?: unknown }
+    return typeof message === "string" ? message : `a ${typeof cause}`
+  })
+
+/** What is thrown may throw in turn when it is looked at, or have no text; an error about it must still be readable. */
+export const orNoText = (text: () => string): string => {
+  try {
+    return text()
+  } catch {
+    return "something that has no text"
+  }
 }
 
 /** The name in the `code` of an error, as Node's have one: `ENOENT`. */

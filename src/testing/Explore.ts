@@ -17,10 +17,11 @@ import * as Schema from "effect/Schema"
 import type { Datastore } from "../Datastore.ts"
 import * as InMemory from "../layers/InMemory.ts"
 import { type Ending, Search } from "./explore/search.ts"
-import { runAlone } from "./explore/setting.ts"
 import { type FaultKind, Probe, type Scenario, World } from "./explore/world.ts"
 import type { Call } from "./Recorder.ts"
 import { formatRows } from "./text/table.ts"
+import { quiet, runAlone } from "./virtual/process.ts"
+import { startMillis } from "./virtual/time.ts"
 
 /**
  * Programs by name. Each runs as one fiber.
@@ -358,11 +359,10 @@ const prepare = <P extends Programs, RS, EC, RC>(options: Options<P, RS, EC, RC>
     const context = yield* Effect.context<never>()
     const store = yield* InMemory.makeStore
     const setup = runAlone(options.setup ?? Effect.void, {
-      context,
+      context: quiet(context, true),
       backend: store.backend,
       seed: "setup",
-      nowMillis: 1_735_689_600_000,
-      isLoud: true
+      nowMillis: startMillis
     })
     yield* Effect.orDie(setup.exit)
     const kinds: ReadonlyArray<readonly [boolean | undefined, ReadonlyArray<FaultKind>]> = [
@@ -422,11 +422,10 @@ const judge = <P extends Programs, RS, EC, RC>(
     token: world.taken.join(" ")
   }
   const { exit } = runAlone(Effect.suspend(() => check(history)), {
-    context: scenario.context,
+    context: quiet(scenario.context, isLoud),
     backend: scenario.store.backend,
     seed: "check",
-    nowMillis: world.now,
-    isLoud
+    nowMillis: world.now
   })
   if (Exit.isSuccess(exit)) return undefined
   return {

@@ -19,17 +19,39 @@ import { Aborted, ContentionError, DatastoreError, OutcomeUnknown, Unavailable }
 import { type Call, keysOf } from "./Recorder.ts"
 
 /**
+ * What runs around an operation; see {@link around}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface AroundOptions {
+  /** Runs before the operation takes effect, as if the request had travelled that long. */
+  readonly before?: Effect.Effect<void> | undefined
+  /** Runs after the operation took effect, before its caller learns of it. */
+  readonly after?: Effect.Effect<void> | undefined
+}
+
+/**
  * What can be done to any operation.
  *
  * @category models
  * @since 0.1.0
  */
-export interface Around {
+export interface Around extends AroundOptions {
   readonly _tag: "Around"
-  /** Runs before the operation takes effect, as if the request had travelled that long. */
-  readonly before?: Effect.Effect<void> | undefined
-  /** Runs after the operation took effect, before its caller learns of it. */
-  readonly after?: Effect.Effect<void> | undefined
+}
+
+/**
+ * How long an operation is under way; see {@link delay}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DelayOptions {
+  /** Until it reaches the database; no time unless given. */
+  readonly before?: Duration.Input | undefined
+  /** Until its caller learns of it; no time unless given. */
+  readonly after?: Duration.Input | undefined
 }
 
 /**
@@ -106,10 +128,7 @@ export const contention: CommitFault = { _tag: "Contention" }
  * @category faults
  * @since 0.1.0
  */
-export const around = (options: {
-  readonly before?: Effect.Effect<void> | undefined
-  readonly after?: Effect.Effect<void> | undefined
-}): Around => ({ _tag: "Around", ...options })
+export const around = (options: AroundOptions): Around => ({ _tag: "Around", ...options })
 
 /**
  * Delays an operation on the `Clock`, on its way to the database and back.
@@ -117,13 +136,10 @@ export const around = (options: {
  * @category faults
  * @since 0.1.0
  */
-export const delay = (options: {
-  readonly before?: Duration.Input | undefined
-  readonly after?: Duration.Input | undefined
-}): Around =>
+export const delay = ({ after, before }: DelayOptions): Around =>
   around({
-    before: options.before === undefined ? undefined : Effect.sleep(options.before),
-    after: options.after === undefined ? undefined : Effect.sleep(options.after)
+    before: before === undefined ? undefined : Effect.sleep(before),
+    after: after === undefined ? undefined : Effect.sleep(after)
   })
 
 /**

@@ -41,6 +41,17 @@ export type Like<A> = A extends ReadonlyArray<unknown> | Uint8Array ? A
   : A
 
 /**
+ * How many events are expected; see {@link assertEmitted}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EmittedOptions {
+  /** Exactly as many; at least one unless given. */
+  readonly times?: number | undefined
+}
+
+/**
  * What waits is not what was expected.
  *
  * @category errors
@@ -130,11 +141,11 @@ export const assertEmitted = <Self, S, A, E>(
   box: ServiceClass<Self, any, S, A, E>,
   recipient: Recipient<NoInfer<Self>>,
   matching?: Matching<A>,
-  options?: { readonly times?: number | undefined }
+  options: EmittedOptions = {}
 ): Effect.Effect<ReadonlyArray<Event<A>>, OutstandingFailure | DatastoreError | EventDecodeError, Datastore> =>
   Effect.flatMap(events(box, recipient), (all) => {
     const found = all.filter((event) => matches(event, matching))
-    const times = options?.times
+    const { times } = options
     const isEnough = times === undefined ? found.length > 0 : found.length === times
     if (isEnough) return Effect.succeed(found)
     const amount = times === undefined ? "an event" : times === 1 ? "one event" : `${times} events`

@@ -15,10 +15,12 @@ import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import type { Datastore } from "../Datastore.ts"
 import type { StoreError } from "../EventboxError.ts"
-import type { Recipient, ServiceClass } from "../Processor.ts"
+import type { Processor, Recipient, ServiceClass } from "../Processor.ts"
 import { type Broken, type Name, names } from "./laws/broken.ts"
 import { arbitrary, type Draw, fromSchema } from "./laws/case.ts"
+import type { Subject } from "./laws/rig.ts"
 import { runCase } from "./laws/run.ts"
+import { formatCount as count } from "./text/table.ts"
 
 /**
  * A law by its name.
@@ -231,14 +233,14 @@ export const check = <Self, S, A, E, RS = never>(
     yield* inRange("runs", runs, 1, Number.MAX_SAFE_INTEGER)
     yield* inRange("maxEvents", maxEvents, 1, 6)
     yield* inRange("histories", histories, 0, Number.MAX_SAFE_INTEGER)
-    const subject = {
+    const subject: Subject = {
       box,
-      processor: yield* box,
+      processor: (yield* box) as Processor<Self, any, any, any>,
       recipient: options.recipient ?? box.recipient("laws"),
-      equivalent: options.equivalent ?? (() => false),
+      equivalent: (options.equivalent ?? (() => false)) as Subject["equivalent"],
       mayFail: (error: unknown) => typeof mayFail === "boolean" ? mayFail : mayFail(error as E | StoreError),
       isLaw: (law: Law) => !except.includes(law),
-      encode: Schema.encodeEffect(box.stateCodec),
+      encode: Schema.encodeEffect(box.stateCodec) as Subject["encode"],
       decode: Schema.decodeEffect(box.stateCodec)
     }
     let law: Law | undefined
@@ -298,8 +300,6 @@ export const format = ({ batches, histories, pairs, runs, undecided }: Report): 
     ...(undecided === 0 ? [] : [`${count(undecided)} cases with too many ends to decide on garbage`])
   ].join(", ")
 
-const count = (value: number): string => value.toLocaleString("en")
-
 const inRange = (name: string, value: number, least: number, most: number): Effect.Effect<void> =>
   Number.isSafeInteger(value) && value >= least && value <= most
     ? Effect.void
@@ -321,7 +321,7 @@ const violation = (broken: Broken, box: string, seed: string | number, replay: s
     summary: broken.summary,
     detail: broken.detail,
     ...(broken.state === undefined ? {} : { state: broken.state }),
-    events: broken.events.map(({ id, text }) => ({ id, text })),
+    events: (broken.events ?? []).map(({ id, text }) => ({ id, text })),
     seed,
     replay,
     ...(broken.cause === undefined ? {} : { cause: broken.cause })

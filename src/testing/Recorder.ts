@@ -7,9 +7,17 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import { type Backend, type CommitRequest, mutationKey, type Query } from "../Backend.ts"
+import {
+  type Backend,
+  type CommitRequest,
+  mutationKey,
+  type Query,
+  type QueryResult,
+  type Snapshot
+} from "../Backend.ts"
 import * as Datastore from "../Datastore.ts"
 import type { Key } from "../Key.ts"
+import { gated } from "./virtual/gated.ts"
 
 /**
  * One call of a backend, as it was asked for.
@@ -110,32 +118,21 @@ export const make = (backend: Backend): Effect.Effect<Recorder["Service"]> =>
   Effect.sync(() => {
     let operations: Array<Operation> = []
     let marks = 0
-    const record = <A, E>(call: Call, run: Effect.Effect<A, E>, found: (value: A) => number): Effect.Effect<A, E> =>
-      Effect.flatMap(Effect.fiberId, (fiberId) => {
-        const list = operations
-        const at = list.push({ call, fiberId, start: marks++, end: Infinity, outcome: "Running", found: 0 }) - 1
-        return travel.pipe(
-          Effect.andThen(run),
-          Effect.ensuring(travel),
-          Effect.onExit((exit) =>
-            Effect.sync(() => {
-              const seen = Exit.isSuccess(exit) ? found(exit.value) : 0
-              list[at] = { ...list[at]!, end: marks++, outcome: outcomeOf(exit), found: seen }
-            })
-          )
-        )
-      })
     return {
-      backend: {
-        lookup: (keys) =>
-          record({ operation: "lookup", keys }, backend.lookup(keys), (snapshots) =>
-            snapshots.filter(({ entity }) =>
-              entity._tag === "Some"
-            ).length),
-        query: (query) => record({ operation: "query", query }, backend.query(query), ({ results }) => results.length),
-        commit: (request) => record({ operation: "commit", request }, backend.commit(request), () => 0),
-        limits: backend.limits
-      },
+      backend: gated(backend, (call, run) =>
+        Effect.flatMap(Effect.fiberId, (fiberId) => {
+          const list = operations
+          const at = list.push({ call, fiberId, start: marks++, end: Infinity, outcome: "Running", found: 0 }) - 1
+          return travel.pipe(
+            Effect.andThen(run),
+            Effect.ensuring(travel),
+            Effect.onExit((exit) =>
+              Effect.sync(() => {
+                list[at] = { ...list[at]!, end: marks++, outcome: outcomeOf(exit), found: foundBy(call, exit) }
+              })
+            )
+          )
+        })),
       report: Effect.sync(() => reportOf(operations.slice())),
       reset: Effect.sync(() => {
         operations = []
@@ -265,6 +262,14 @@ const reportOf = (operations: ReadonlyArray<Operation>): Report => ({
   rounds: rounds(operations),
   billed: billed(operations)
 })
+
+/** How many entities a read found. */
+const foundBy = (call: Call, exit: Exit.Exit<unknown, unknown>): number => {
+  if (Exit.isFailure(exit) || call.operation === "commit") return 0
+  return call.operation === "query"
+    ? (exit.value as QueryResult).results.length
+    : (exit.value as ReadonlyArray<Snapshot>).filter(({ entity }) => entity._tag === "Some").length
+}
 
 const outcomeOf = (exit: Exit.Exit<unknown, unknown>): string => {
   if (Exit.isSuccess(exit)) return "Success"

@@ -43,7 +43,7 @@ export * as ProcessorLaws from "./ProcessorLaws.ts"
 export * as Recorder from "./Recorder.ts"
 
 /**
- * Seeded histories at scale, in virtual time: processes that crash, networks that lose and delay, and a checker.
+ * Seeded histories of your programs at scale, in virtual time: processes that crash, networks that lose and delay.
  *
  * @since 0.1.0
  */

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Simulate from "../../src/testing/Simulate.ts"
+import * as Simulate from "../simulation/self/simulate.ts"
 import { runProgram } from "../utils/program.ts"
 
 const simulate = (...args: ReadonlyArray<string>) =>
@@ -25,10 +25,10 @@ describe("npm run simulate", () => {
       const report = yield* Simulate.run(settings)
 
       const good = yield* simulate("--settings", JSON.stringify(settings))
-      const bad = yield* simulate("--settings", JSON.stringify({ ...settings, workers: 0 }))
+      const bad = yield* simulate("--settings", JSON.stringify({ ...settings, processes: 0 }))
 
       assert.strictEqual(good.stdout, `SEED=4\n${Simulate.format(report)}\n`)
-      assert.match(bad.stdout, /^SEED=4\n.*workers/)
+      assert.match(bad.stdout, /^SEED=4\n.*processes/)
       assert.deepStrictEqual([good.code, bad.code], [0, 1])
     }), 240_000)
 })

@@ -17,7 +17,7 @@ import * as EventboxError from "../../src/EventboxError.ts"
 import * as Ids from "../../src/Ids.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
 import * as Processor from "../../src/Processor.ts"
-import { Chance } from "../../src/testing/simulate/random.ts"
+import { Chance } from "../../src/testing/virtual/chance.ts"
 
 /** Where an id comes from, and with that where it sorts. */
 export type Style = "drawn" | "before" | "after" | "between" | "random" | "rising" | "falling"

@@ -1,8 +1,8 @@
 import { Context, Effect, Exit, type Fiber, References } from "effect"
 import type { Backend, CommitRequest } from "../../src/Backend.ts"
 import * as InMemory from "../../src/layers/InMemory.ts"
-import { Chance } from "../../src/testing/simulate/random.ts"
 import { type Process, World } from "../../src/testing/simulate/world.ts"
+import { Chance } from "../../src/testing/virtual/chance.ts"
 
 /** Processes over one store, each request of which takes its time both ways, in virtual time. */
 export interface LatencyWorld {
@@ -25,11 +25,7 @@ export const makeLatencyWorld = (options: {
 }): LatencyWorld => {
   const chance = new Chance(options.seed)
   const { tombstonesDelay } = options
-  const world = new World(Context.make(References.MinimumLogLevel, "Error") as Context.Context<any>, chance, {
-    isLoud: false,
-    maxHeadBytes: 16 * 1_024,
-    tombstonesDelay
-  })
+  const world = new World(Context.make(References.MinimumLogLevel, "Error"), chance, { isLoud: false, tombstonesDelay })
   const { backend } = Effect.runSync(InMemory.makeStore)
   const around = <A, E>(operation: Effect.Effect<A, E>): Effect.Effect<A, E> => {
     const way = Effect.suspend(() => Effect.sleep(options.millis(chance)))

@@ -6,6 +6,7 @@ import { commitFacts } from "./commits.ts"
 import type { Declare, Fact, Options, Topic } from "./fact.ts"
 import { raceFacts } from "./races.ts"
 import { readFacts } from "./reads.ts"
+import { setup } from "./setting.ts"
 import { valueFacts } from "./values.ts"
 
 /** All facts, in the order in which they are best read. */
@@ -13,9 +14,12 @@ export const conformance = (options: Options): ReadonlyArray<Fact> => {
   const facts: Array<Fact> = []
   const about = (topic: Topic): Declare => {
     const fact: Declare["fact"] = (name, check) => {
-      facts.push({ name, topic, check: Effect.suspend(check) })
+      facts.push({ name, topic, check: Effect.flatMap(setup, (place) => Effect.gen(() => check(place))) })
     }
-    return { fact, each: (table, name, check) => table.forEach((row) => fact(name(row), () => check(row))) }
+    return {
+      fact,
+      each: (table, name, check) => table.forEach((row) => fact(name(row), (place) => check(row, place)))
+    }
   }
   readFacts(about("reading"), options)
   commitFacts(about("commits"))

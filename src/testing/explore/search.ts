@@ -36,7 +36,6 @@ interface Step {
 }
 
 /** How a history came to its end: by itself, because it equals another one, or cut off. */
-/** How a history ended. */
 export type Ending = "complete" | "pruned" | "too long"
 
 /** Walks through histories: `run` one, then `next` until there is none. */

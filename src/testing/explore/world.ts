@@ -13,9 +13,12 @@ import { DatastoreError, isContentionError, OutcomeUnknown } from "../../Eventbo
 import type { Store, StoreSnapshot } from "../../layers/InMemory.ts"
 import type { Call } from "../Recorder.ts"
 import { describeCall, describeExit, type Row } from "../text/table.ts"
-import { makeClock, makeRandom, Turns } from "../virtual/turns.ts"
+import { Chance } from "../virtual/chance.ts"
+import { gated } from "../virtual/gated.ts"
+import { makeContext, quiet } from "../virtual/process.ts"
+import { makeClock } from "../virtual/time.ts"
+import { Turns } from "../virtual/turns.ts"
 import * as Footprint from "./footprint.ts"
-import { makeContext } from "./setting.ts"
 
 /** What can go wrong with a commit; the text is its mark in a token. */
 export type FaultKind = "response-lost" | "request-lost" | "late" | "crash-before" | "crash-after"
@@ -36,7 +39,6 @@ export interface Scenario {
   readonly isSeparate: boolean
 }
 
-/** One fiber, and the process that it runs in. */
 /** A program and the process that it runs in. */
 export interface Program {
   readonly name: string
@@ -56,23 +58,19 @@ export interface Choice {
 
 type Resume = (exit: Exit.Exit<any, any>) => void
 
-interface Common {
+interface Waiting {
   readonly id: string
   readonly process: Process
   /** Steps taken when it began to wait. */
   readonly bornAt: number
+  readonly kind: "request" | "answer" | "landing" | "start" | "pause" | "timer"
+  /** What a request, its answer or its late landing is about. */
+  readonly sent?: Sent
+  /** When a timer is due. */
+  readonly dueMillis?: number
+  /** Takes the step; only a request meets a fault. */
+  readonly perform: (fault: FaultKind | undefined) => Footprint.Footprint
 }
-
-type Waiting =
-  & Common
-  & (
-    | { readonly kind: "start"; readonly program: Program }
-    | { readonly kind: "request"; readonly sent: Sent }
-    | { readonly kind: "pause"; readonly label: string; readonly resume: () => void }
-    | { readonly kind: "timer"; readonly dueMillis: number; readonly resume: () => void }
-    | { readonly kind: "answer"; readonly sent: Sent; readonly exit: Exit.Exit<any, any> }
-    | { readonly kind: "landing"; readonly sent: Sent }
-  )
 
 interface Sent {
   readonly call: Call
@@ -100,7 +98,6 @@ export const Probe: Context.Reference<Probe> = Context.Reference<Probe>("eventbo
   defaultValue: () => ({ note: () => undefined, step: () => Effect.void })
 })
 
-/** One history under way: tells what may happen next, and takes the step that is chosen. */
 /** One history under way: the store, the programs, and what has happened so far. */
 export class World {
   readonly rows: Array<Row> = []
@@ -127,7 +124,7 @@ export class World {
   constructor(scenario: Scenario, isLoud: boolean) {
     this.scenario = scenario
     this.now = scenario.startMillis
-    const clock = makeClock({ now: () => this.now, sleeping: () => () => undefined })
+    const clock = makeClock({ now: () => this.now, sleep: () => () => undefined })
     this.inner = Context.make(Clock.Clock, clock)
     Effect.runSync(scenario.store.restore(scenario.stored))
     for (const { process } of scenario.programs) {
@@ -135,14 +132,15 @@ export class World {
     }
     for (const program of scenario.programs) {
       const process = this.processes.get(program.process)!
-      this.enqueue({ kind: "start", ...this.born(process, `${encodeURIComponent(program.name)}:start`), program })
-    }
-    if (!scenario.isSeparate) {
-      for (const start of this.waiting.splice(0)) {
-        if (start.kind === "start") this.start(start.process, start.program)
+      const start = () => this.start(process, program)
+      if (!scenario.isSeparate) start()
+      else {
+        const what = `${program.name} starts`
+        const perform = () => this.local(process, what, "", start)
+        this.enqueue({ kind: "start", ...this.born(process, `${encodeURIComponent(program.name)}:start`), perform })
       }
-      this.turns.flush()
     }
+    this.turns.flush()
   }
 
   /** What may happen next, the process of the last step first; nothing when the history has ended. */
@@ -159,7 +157,7 @@ export class World {
     if (choices.length === 0) return choices
     if (this.faults < this.scenario.maxFaults) {
       for (const { waiting } of choices.slice()) {
-        if (waiting === "jump" || waiting.kind !== "request" || waiting.sent.call.operation !== "commit") continue
+        if (waiting === "jump" || waiting.kind !== "request" || waiting.sent?.call.operation !== "commit") continue
         if (!this.scenario.mayFail(waiting.sent.call, waiting.process.name)) continue
         for (const fault of this.scenario.faults) {
           choices.push({ id: `${waiting.id}!${fault}`, waiting, bornAt: waiting.bornAt, fault })
@@ -174,10 +172,9 @@ export class World {
 
   /** Of the sleepers of one process, the earliest wakes first. */
   private isTooEarly(waiting: Waiting): boolean {
-    return waiting.kind === "timer" &&
-      this.waiting.some((other) =>
-        other.kind === "timer" && other.process === waiting.process && other.dueMillis < waiting.dueMillis
-      )
+    const { dueMillis, process } = waiting
+    return dueMillis !== undefined &&
+      this.waiting.some((other) => other.process === process && (other.dueMillis ?? Infinity) < dueMillis)
   }
 
   /** Programs that have neither ended nor crashed. */
@@ -202,46 +199,17 @@ export class World {
     this.last = waiting.process.name
     this.deeds = 0
     this.readClock = false
-    const footprint = this.perform(waiting, fault)
+    const footprint = waiting.perform(fault)
     this.turns.flush()
-    const askedAt = isRead(waiting) && footprint.isLocal ? waiting.sent.askedAt : undefined
+    const askedAt = footprint.isLocal ? askedAtOf(waiting) : undefined
     return { ...footprint, askedAt, isQuiet: this.deeds === 0, withdraws: this.withdrew, readsClock: this.readClock }
   }
 
-  private perform(waiting: Waiting, fault: FaultKind | undefined): Footprint.Footprint {
-    const { process } = waiting
-    const local: Footprint.Footprint = { ...Footprint.nothing, process: process.name, isLocal: true }
-    switch (waiting.kind) {
-      case "start":
-        this.row(process.name, `${waiting.program.name} starts`, "")
-        this.start(process, waiting.program)
-        return local
-      case "pause":
-        this.row(process.name, waiting.label, "")
-        waiting.resume()
-        return local
-      case "timer":
-        this.now = Math.max(this.now, waiting.dueMillis)
-        this.row(process.name, "wakes up", "")
-        waiting.resume()
-        // Also when another sleeper has moved time that far: in the other order it would have been this one.
-        return { ...local, movesTime: true }
-      case "answer":
-        this.row(
-          process.name,
-          `answer to ${waiting.sent.call.operation}`,
-          describeExit(waiting.sent.call, waiting.exit)
-        )
-        waiting.sent.resume(waiting.exit)
-        return local
-      case "landing": {
-        const exit = this.reach(waiting.sent)
-        this.row(process.name, `late ${describeCall(waiting.sent.call)}`, describeExit(waiting.sent.call, exit))
-        return { ...Footprint.nothing, ...Footprint.ofCall(waiting.sent.call, Exit.isSuccess(exit)) }
-      }
-      case "request":
-        return this.request(waiting.id, process, waiting.sent, fault)
-    }
+  /** A step in which nothing but code of the process runs. */
+  private local(process: Process, what: string, result: string, run: () => void): Footprint.Footprint {
+    this.row(process.name, what, result)
+    run()
+    return { ...Footprint.nothing, process: process.name, isLocal: true }
   }
 
   private request(id: string, process: Process, sent: Sent, fault: FaultKind | undefined): Footprint.Footprint {
@@ -256,15 +224,26 @@ export class World {
       this.crash(process)
     } else {
       const answer = fault === undefined ? exit! : lost(sent.call)
-      if (fault === "late") this.enqueue({ kind: "landing", ...this.born(process, `${id}~`), sent })
+      if (fault === "late") this.landLater(id, process, sent)
       if (this.scenario.isSeparate) {
         isLocal = false
-        this.enqueue({ kind: "answer", ...this.born(process, `${id}>`), sent, exit: answer })
+        const what = `answer to ${sent.call.operation}`
+        const perform = () => this.local(process, what, describeExit(sent.call, answer), () => sent.resume(answer))
+        this.enqueue({ kind: "answer", ...this.born(process, `${id}>`), sent, perform })
       } else {
         sent.resume(answer)
       }
     }
     return { ...Footprint.nothing, process: process.name, isLocal, ...touched }
+  }
+
+  private landLater(id: string, process: Process, sent: Sent): void {
+    const perform = () => {
+      const exit = this.reach(sent)
+      this.row(process.name, `late ${describeCall(sent.call)}`, describeExit(sent.call, exit))
+      return { ...Footprint.nothing, ...Footprint.ofCall(sent.call, Exit.isSuccess(exit)) }
+    }
+    this.enqueue({ kind: "landing", ...this.born(process, `${id}~`), sent, perform })
   }
 
   /** The operation takes effect. */
@@ -293,7 +272,11 @@ export class World {
         this.row(name, `note: ${typeof note === "string" ? note : JSON.stringify(note)}`, "", false)
       },
       step: (label) =>
-        this.wait((resume) => ({ kind: "pause", ...this.born(process), label, resume: () => resume(Exit.void) }))
+        this.wait((resume) => ({
+          kind: "pause",
+          ...this.born(process),
+          perform: () => this.local(process, label, "", () => resume(Exit.void))
+        }))
     }
     const fiber = Effect.runForkWith(Context.add(process.context, Probe, probe))(effect)
     fiber.addObserver((exit) => {
@@ -305,39 +288,42 @@ export class World {
 
   private makeProcess(name: string, isLoud: boolean): Process {
     const process: Process = { name, context: Context.empty() as Context.Context<any>, isAlive: true, serial: 0 }
+    const now = (): number => {
+      this.readClock = true
+      return this.now
+    }
     const clock = makeClock({
-      now: () => {
-        this.readClock = true
-        return this.now
-      },
-      sleeping: ({ dueMillis, resume }) => this.enqueue({ kind: "timer", ...this.born(process), dueMillis, resume })
+      now,
+      sleep: (millis, resume) => {
+        const dueMillis = now() + millis
+        const perform = () => {
+          this.now = Math.max(this.now, dueMillis)
+          // Also when another sleeper has moved time that far: in the other order it would have been this one.
+          return { ...this.local(process, "wakes up", "", resume), movesTime: true }
+        }
+        return this.enqueue({ kind: "timer", ...this.born(process), dueMillis, perform })
+      }
     })
     process.context = makeContext({
-      context: this.scenario.context,
+      context: quiet(this.scenario.context, isLoud),
       turns: this.turns,
       clock,
-      random: makeRandom(name, () => this.deeds++),
-      backend: this.makeGate(process),
-      isLoud
+      random: new Chance(name).service(() => this.deeds++),
+      backend: this.makeGate(process)
     })
     return process
   }
 
   private makeGate(process: Process): Backend {
-    const { backend } = this.scenario.store
-    const gate = <A, E>(call: Call, run: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      this.wait<A, E>((resume) => ({
-        kind: "request",
-        ...this.born(process),
-        sent: { call, run, resume, askedAt: this.taken.length }
-      }))
-    return {
-      lookup: (keys) => gate({ operation: "lookup", keys }, backend.lookup(keys)),
-      query: (query) => gate({ operation: "query", query }, backend.query(query)),
+    return gated(this.scenario.store.backend, <A, E>(call: Call, run: Effect.Effect<A, E>) => {
+      const answer = this.wait<A, E>((resume) => {
+        const born = this.born(process)
+        const sent = { call, run, resume, askedAt: this.taken.length }
+        return { kind: "request", ...born, sent, perform: (fault) => this.request(born.id, process, sent, fault) }
+      })
       // A commit that was sent cannot be taken back.
-      commit: (request) => Effect.uninterruptible(gate({ operation: "commit", request }, backend.commit(request))),
-      limits: backend.limits
-    }
+      return call.operation === "commit" ? Effect.uninterruptible(answer) : answer
+    })
   }
 
   private wait<A, E>(make: (resume: Resume) => Waiting): Effect.Effect<A, E> {
@@ -358,7 +344,7 @@ export class World {
     }
   }
 
-  private born(process: Process, id = `${encodeURIComponent(process.name)}.${++process.serial}`): Common {
+  private born(process: Process, id = `${encodeURIComponent(process.name)}.${++process.serial}`) {
     return { id, process, bornAt: this.taken.length }
   }
 
@@ -367,9 +353,9 @@ export class World {
   }
 }
 
-/** Whether a step is the answer to a read. */
-const isRead = (waiting: Waiting): waiting is Extract<Waiting, { readonly sent: Sent }> =>
-  (waiting.kind === "request" || waiting.kind === "answer") && waiting.sent.call.operation !== "commit"
+/** For the answer to a read, or a read that is answered at once: in which step it was asked for. */
+const askedAtOf = ({ kind, sent }: Waiting): number | undefined =>
+  (kind === "request" || kind === "answer") && sent?.call.operation !== "commit" ? sent?.askedAt : undefined
 
 const lost = (call: Call): Exit.Exit<never, DatastoreError> =>
   Exit.fail(

@@ -1,6 +1,7 @@
 /**
  * A broken law, on its way from where it was seen to the report.
  */
+import * as Effect from "effect/Effect"
 
 /** The laws by name; `ProcessorLaws.Law` says what each of them is. */
 export const names = [
@@ -26,33 +27,30 @@ export interface ShownEvent {
   readonly text: string
 }
 
+/** Where something is seen. */
+export interface Place {
+  /** The state as text, where there is one. */
+  readonly state?: string | undefined
+  readonly events?: ReadonlyArray<ShownEvent>
+}
+
 /** Which law was seen broken, and how. */
-export class Broken {
-  readonly _tag = "Broken"
+export interface Broken extends Place {
+  readonly _tag: "Broken"
   readonly law: Name
   /** What is wrong, in one sentence without its end. */
   readonly summary: string
   /** What shows it, line by line. */
   readonly detail: ReadonlyArray<string>
-  /** The state in which it was seen, where there was one. */
-  readonly state: string | undefined
-  /** The events that it was seen with. */
-  readonly events: ReadonlyArray<ShownEvent>
-  readonly cause: unknown
-
-  constructor(options: {
-    readonly law: Name
-    readonly summary: string
-    readonly detail?: ReadonlyArray<string> | undefined
-    readonly state?: string | undefined
-    readonly events?: ReadonlyArray<ShownEvent> | undefined
-    readonly cause?: unknown
-  }) {
-    this.law = options.law
-    this.summary = options.summary
-    this.detail = options.detail ?? []
-    this.state = options.state
-    this.events = options.events ?? []
-    this.cause = options.cause
-  }
+  readonly cause?: unknown
 }
+
+/** Fails with a law that was seen broken. */
+export const broken = (
+  law: Name,
+  summary: string,
+  detail: ReadonlyArray<string>,
+  { events, state }: Place = {},
+  cause?: unknown
+): Effect.Effect<never, Broken> =>
+  Effect.fail({ _tag: "Broken", law, summary, detail, state, ...(events && { events }), cause })

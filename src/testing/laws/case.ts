@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { messageOf } from "../../ground/foreign.ts"
 import type { PayloadCodec } from "../../Processor.ts"
-import { Broken, type ShownEvent } from "./broken.ts"
+import { broken, type ShownEvent } from "./broken.ts"
 
 /** One run as it is drawn. */
 export interface Draw<A> {
@@ -25,13 +25,6 @@ export interface Draw<A> {
 /** An event of a run. It is decoded anew for every call, as a listing does. */
 export interface CaseEvent extends ShownEvent {
   readonly bytes: Uint8Array
-}
-
-/** A run, its events encoded. */
-export interface Case {
-  readonly history: ReadonlyArray<ReadonlyArray<CaseEvent>>
-  readonly waiting: ReadonlyArray<CaseEvent>
-  readonly walk: number
 }
 
 /** Batches that lead to the state, at most. */
@@ -71,29 +64,24 @@ const loneSurrogate = /\\ud[89a-f][0-9a-f]{2}/i
 const textDecoder = new TextDecoder()
 
 /** Encodes what was drawn; ids tell the waiting events, `e1` and so on, from those of the history, `h1` and so on. */
-export const encode = <A>(draw: Draw<A>, codec: PayloadCodec<A>): Effect.Effect<Case, Broken> =>
-  Effect.gen(function*() {
-    const encoded: Array<Uint8Array> = []
-    for (const value of draw.values) {
-      encoded.push(yield* Effect.mapError(codec.encode(value), (cause) => notAnEvent("encode", cause)))
-      yield* Effect.mapError(codec.decode(encoded.at(-1)!), (cause) => notAnEvent("decode again", cause))
-    }
-    const event = (id: string, at: number): CaseEvent => {
-      const bytes = encoded[at % encoded.length]!
-      return { id, bytes, text: textDecoder.decode(bytes) }
-    }
-    let serial = 0
-    return {
-      history: draw.history.map((batch) => batch.map((at) => event(`h${++serial}`, at))),
-      waiting: draw.waiting.map((at, index) => event(`e${index + 1}`, at)),
-      walk: draw.walk
-    }
-  })
+export const encode = Effect.fnUntraced(function*(draw: Draw<unknown>, codec: PayloadCodec<any>) {
+  const encoded: Array<Uint8Array> = []
+  for (const value of draw.values) {
+    const bytes = yield* Effect.catch(codec.encode(value), (cause) => notAnEvent("encode", cause))
+    yield* Effect.catch(codec.decode(bytes), (cause) => notAnEvent("decode again", cause))
+    encoded.push(bytes)
+  }
+  const event = (id: string, at: number): CaseEvent => {
+    const bytes = encoded[at % encoded.length]!
+    return { id, bytes, text: textDecoder.decode(bytes) }
+  }
+  let serial = 0
+  return {
+    history: draw.history.map((batch) => batch.map((at) => event(`h${++serial}`, at))),
+    waiting: draw.waiting.map((at, index) => event(`e${index + 1}`, at)),
+    walk: draw.walk
+  }
+})
 
-const notAnEvent = (what: string, cause: unknown): Broken =>
-  new Broken({
-    law: "Schema",
-    summary: `a generated event does not ${what} by the event schema of the box`,
-    detail: [messageOf(cause)],
-    cause
-  })
+const notAnEvent = (what: string, cause: unknown) =>
+  broken("Schema", `a generated event does not ${what} by the event schema of the box`, [messageOf(cause)], {}, cause)

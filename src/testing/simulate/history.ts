@@ -1,62 +1,95 @@
 /**
- * One simulated history: processes come and go, the network fails, clients emit, workers process; then all trouble
- * stops, and what is left must settle.
+ * One simulated history: processes come and go, the network fails, clients and workers act; then all trouble stops, and
+ * what is left must settle.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import type { Backend, CommitRequest } from "../../Backend.ts"
+import { type Backend, type CommitRequest, mutationKey } from "../../Backend.ts"
+import { isContentionError } from "../../EventboxError.ts"
 import { messageOf } from "../../ground/foreign.ts"
 import * as InMemory from "../../layers/InMemory.ts"
 import type { FaultTag } from "../Faulty.ts"
-import type { Call } from "../Recorder.ts"
 import { describeCall, describeExit, type Row } from "../text/table.ts"
-import { Ledger, type Violation } from "./ledger.ts"
+import { Chance, Fingerprint } from "../virtual/chance.ts"
+import { gated } from "../virtual/gated.ts"
+import { startMillis } from "../virtual/time.ts"
 import { makeNetwork, type Network, Sender } from "./network.ts"
-import { Chance, Fingerprint } from "./random.ts"
-import type { Settings } from "./settings.ts"
-import { type Process, startMillis, World } from "./world.ts"
+import type { Trouble } from "./settings.ts"
+import { type Process, World } from "./world.ts"
 
 /** What the processes of a history do. */
 export interface Job {
   readonly client: () => Effect.Effect<unknown, unknown, any>
   readonly worker: () => Effect.Effect<unknown, unknown, any>
-  /** Runs alone, in a process of its own, when the faults have stopped. */
+  /** Runs alone, in one process, when the faults have stopped. */
   readonly settle: () => Effect.Effect<unknown, unknown, any>
-  /** Events that clients have emitted until now. */
-  readonly emitted: () => number
+  /** Whether clients have done enough, so that the trouble may stop. */
+  readonly isEnough: () => boolean
   /** Hears of every commit at the moment at which it lands, and who sent it. */
-  readonly landed: (request: CommitRequest, process: string) => void
+  readonly landed?: (request: CommitRequest, process: string) => void
+  /** Hears of every commit whose process hears that it failed, or that nobody knows. */
+  readonly faltered?: (request: CommitRequest, process: string) => void
+}
+
+/** What a job may draw from and tell. */
+export interface Trial {
+  readonly chance: Chance
+  readonly now: () => number
+  /** Something happened that must not; the first of these counts. */
+  readonly object: (rule: string, detail: string, about?: number) => void
+}
+
+/** Something that must not happen. */
+export interface Violation {
+  readonly rule: string
+  readonly detail: string
+  /** What it is about, as the job numbers such things, if it is about one. */
+  readonly about: number | undefined
 }
 
 /** What a history runs in. */
-export interface Setting {
-  readonly settings: Settings
+export interface Setting<J extends Job> {
+  readonly settings: Trouble
+  /** How often the client, and each worker, of a process acts, on average; milliseconds. */
+  readonly gaps: { readonly client: number; readonly worker: number }
   /** What the caller provides. */
-  readonly context: Context.Context<any>
-  readonly makeJob: (ledger: Ledger, chance: Chance, now: () => number) => Job
+  readonly context: Context.Context<never>
+  readonly makeJob: (trial: Trial) => J
   /** What stands between the network and the database. */
   readonly wrap: (database: Backend) => Backend
   /** Whether to keep the rows of the history. */
   readonly isTraced: boolean
 }
 
-/** One history at its end. */
-export interface Ended {
-  readonly violation: Violation | undefined
-  readonly ledger: Ledger
-  readonly hash: string
-  readonly virtualMillis: number
-  readonly steps: number
+/** What happened in a history, whatever its processes do. */
+export interface Happened {
+  /** Commits that landed, and those that met contention. */
+  readonly commits: number
+  readonly contentions: number
   readonly crashes: number
+  /** Processes that were stopped as they should be. */
   readonly stops: number
+  /** Times that a process stood still. */
   readonly pauses: number
-  /** Processes that began with a clock that was off. */
+  /** Processes whose clock was off when they started. */
   readonly skews: number
   readonly faults: Readonly<Record<FaultTag, number>>
+  /** Faults of deletes of garbage. */
   readonly deleteFaults: Readonly<Record<FaultTag, number>>
+  readonly virtualMillis: number
+  readonly steps: number
+}
+
+/** One history at its end. */
+export interface Ended<J extends Job> {
+  readonly job: J
+  readonly violation: Violation | undefined
+  readonly hash: string
+  readonly happened: Happened
+  readonly steps: number
   readonly rows: ReadonlyArray<Noted>
 }
 
@@ -74,40 +107,39 @@ interface Slot {
 }
 
 /** Workers of one process. */
-const lanes = 2
+export const lanes = 2
 /** Virtual time that anything may take when there are no faults any more. */
 const patienceMillis = 3_600_000
 /** Steps of one history between two turns of the program that runs it. */
 const stepsPerTurn = 2_000
 
 /** One history, from the first process to the last check. */
-export class History {
+export class History<J extends Job> {
   private readonly world: World
-  private readonly ledger: Ledger
   private readonly fingerprint = new Fingerprint()
   private readonly network: Network
   private readonly slots: Array<Slot> = []
   private readonly rows: Array<Noted> = []
   private readonly chance: Chance
-  private readonly job: Job
-  private readonly settings: Settings
+  private readonly job: J
+  private readonly settings: Trouble
+  private readonly gaps: Setting<J>["gaps"]
   private readonly isTraced: boolean
-  private readonly counts = { crashes: 0, stops: 0, pauses: 0, skews: 0 }
-  private readonly gaps: { readonly client: number; readonly worker: number }
+  private readonly counts = { commits: 0, contentions: 0, crashes: 0, stops: 0, pauses: 0, skews: 0 }
+  private violation: Violation | undefined
   private isEnding = false
   private isOver = false
 
-  constructor({ context, isTraced, makeJob, settings, wrap }: Setting) {
+  constructor({ context, gaps, isTraced, makeJob, settings, wrap }: Setting<J>) {
     this.settings = settings
+    this.gaps = gaps
     this.chance = new Chance(settings.seed)
     this.world = new World(context, this.chance, { ...settings, isLoud: isTraced })
-    this.ledger = new Ledger({
-      delayMillis: settings.tombstonesDelay,
-      skewMillis: settings.maxSkew,
+    this.job = makeJob({
+      chance: this.chance,
       now: () => this.world.now,
-      fingerprint: this.fingerprint
+      object: (rule, detail, about) => this.object(rule, detail, about)
     })
-    this.job = makeJob(this.ledger, this.chance, () => this.world.now)
     const { backend } = Effect.runSync(InMemory.makeStore)
     this.isTraced = isTraced
     this.network = makeNetwork(
@@ -115,7 +147,7 @@ export class History {
       settings,
       wrap(this.watch(backend)),
       (process, call, exit) => {
-        if (call.operation === "commit") this.ledger.faltered(process.name, call.request)
+        if (call.operation === "commit") this.job.faltered?.(call.request, process.name)
         if (!this.isTraced) return
         this.note(process.name, `hears of its ${call.operation}`, describeExit(undefined, exit), describeCall(call))
       },
@@ -124,45 +156,40 @@ export class History {
         this.pause(process, settings.tombstonesDelay * this.chance.between(0.4, 2))
       }
     )
-    this.gaps = gapsOf(settings)
   }
 
   /** Runs the history to its end; gives way to other fibers now and then. */
-  readonly run: Effect.Effect<Ended> = Effect.gen({ self: this }, function*() {
+  readonly run: Effect.Effect<Ended<J>> = Effect.gen({ self: this }, function*() {
     this.begin()
-    while (!this.isOver && this.ledger.violation === undefined) {
+    while (!this.isOver && this.violation === undefined) {
       for (let step = 0; step < stepsPerTurn; step++) {
-        if (this.isOver || this.ledger.violation !== undefined) break
+        if (this.isOver || this.violation !== undefined) break
         this.step()
       }
       yield* Effect.yieldNow
     }
-    const { fingerprint, ledger, rows, world } = this
-    fingerprint.number(world.steps)
-    return {
-      violation: ledger.violation,
-      ledger,
-      hash: fingerprint.toString(),
-      virtualMillis: world.now - startMillis,
-      steps: world.steps,
-      ...this.counts,
-      ...this.network.counts(),
-      rows
-    }
+    const { counts, fingerprint, job, network, rows, violation, world: { now, steps } } = this
+    fingerprint.number(steps)
+    const happened = { ...counts, ...network.counts(), virtualMillis: now - startMillis, steps }
+    return { job, violation, hash: fingerprint.toString(), happened, steps, rows }
   })
+
+  private object(rule: string, detail: string, about?: number): void {
+    this.violation ??= { rule, detail, about }
+  }
 
   private step(): void {
     try {
       if (this.world.step()) return
-      this.ledger.object("Stuck", "a process waits for something other than the database and time")
+      this.object("Stuck", "a process waits for something other than the database and time")
     } catch (defect) {
       // What spins without end is stopped from outside.
-      this.ledger.object("Stuck", messageOf(defect))
+      this.object("Stuck", messageOf(defect))
     }
   }
 
   private begin(): void {
-    for (let number = 1; number <= this.settings.workers; number++) {
+    for (let number = 1; number <= this.settings.processes; number++) {
       const slot: Slot = { name: `worker ${number}`, generation: 0, process: undefined, main: undefined }
       this.slots.push(slot)
       this.startIn(slot)
@@ -180,8 +207,8 @@ export class History {
     if (process.skewMillis !== 0) this.counts.skews++
     this.note(name, "starts", process.skewMillis === 0 ? "" : `clock off by ${process.skewMillis} ms`)
     const loops = [
-      this.loop(this.gaps.client, this.job.client),
-      ...Array.from({ length: lanes }, () => this.loop(this.gaps.worker, this.job.worker))
+      this.loop(this.gaps.client, () => this.job.client()),
+      ...Array.from({ length: lanes }, () => this.loop(this.gaps.worker, () => this.job.worker()))
     ]
     slot.main = world.fork(Effect.all(loops, { concurrency: "unbounded", discard: true }), process.context)
     slot.main.addObserver((exit) => this.judge(name, exit))
@@ -249,9 +276,9 @@ export class History {
 
   /** Once enough was emitted, trouble stops; once all have come to rest, the rest is settled. */
   private superviseEnd(): void {
-    const { ledger, settings, world } = this
+    const { settings, world } = this
     const check = (): void => {
-      if (this.job.emitted() < settings.events) {
+      if (!this.job.isEnough()) {
         world.after(this.gaps.client, check)
         return
       }
@@ -260,7 +287,7 @@ export class History {
       this.note("", "all faults stop", "")
       const giveUp = world.now + patienceMillis
       const wait = (): void => {
-        if (world.now > giveUp) ledger.object("Stuck", "a worker did not come to rest within an hour")
+        if (world.now > giveUp) this.object("Stuck", "a worker did not come to rest within an hour")
         else if (this.isResting()) world.after(settings.maxLateness + 4 * settings.maxDeleteDelay, () => this.settle())
         else world.after(1_000, wait)
       }
@@ -279,11 +306,14 @@ export class History {
     const process = survivor ?? this.world.start("settler", 0, this.network.connect)
     this.note(process.name, "settles what is left", "")
     const main = this.world.fork(this.job.settle(), process.context)
-    const end = this.world.after(patienceMillis, () => this.ledger.object("Stuck", "settling took more than an hour"))
+    const end = this.world.after(patienceMillis, () => this.object("Stuck", "settling took more than an hour"))
     main.addObserver((exit) => {
       end()
       this.judge(process.name, exit)
-      if (Exit.isFailure(exit)) this.ledger.object("Check", `settling failed: ${describeExit(undefined, exit)}`)
+      if (Exit.isFailure(exit)) {
+        const reasons = exit.cause.reasons.map((one) => one._tag === "Fail" ? messageOf(one.error) : one._tag)
+        this.object("Check", `the check failed: ${reasons.join(", ")}`)
+      }
       this.isOver = true
     })
   }
@@ -292,32 +322,28 @@ export class History {
   private judge(name: string, exit: Exit.Exit<unknown, unknown>): void {
     if (Exit.isSuccess(exit)) return
     for (const reason of exit.cause.reasons) {
-      if (reason._tag === "Die") this.ledger.object("Died", `${name} died: ${String(reason.defect)}`)
+      if (reason._tag === "Die") this.object("Died", `${name} died: ${String(reason.defect)}`)
     }
   }
 
-  /** Shows the checker what lands, at the moment at which it does. */
+  /** Counts what lands, and shows it to the job, at the moment at which it does. */
   private watch(database: Backend): Backend {
-    const write = (sender: string, call: Call) => (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
-      Effect.sync(() => {
-        const what = describeCall(call)
-        this.note(sender, what, describeExit(call, exit), what)
-      })
-    const traced = <A, E>(call: Call, run: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      this.isTraced ? Effect.flatMap(Sender, (sender) => Effect.onExit(run, write(sender, call))) : run
-    return {
-      lookup: (keys) => traced({ operation: "lookup", keys }, database.lookup(keys)),
-      query: (query) => traced({ operation: "query", query }, database.query(query)),
-      commit: (request) =>
-        traced(
-          { operation: "commit", request },
-          Effect.andThen(
-            database.commit(request),
-            Effect.map(Sender, (sender) => this.job.landed(request, sender))
-          )
-        ),
-      limits: database.limits
-    }
+    return gated(database, (call, run) =>
+      Effect.flatMap(Sender, (sender) =>
+        Effect.onExit(run, (exit) => {
+          if (call.operation === "commit" && Exit.isSuccess(exit)) this.landed(call.request, sender)
+          if (call.operation === "commit" && isContended(exit)) this.counts.contentions++
+          if (!this.isTraced) return Effect.void
+          const what = describeCall(call)
+          return Effect.sync(() => this.note(sender, what, describeExit(call, exit), what))
+        })))
+  }
+
+  private landed(request: CommitRequest, sender: string): void {
+    this.counts.commits++
+    this.fingerprint.number(this.world.now)
+    for (const mutation of request.mutations) this.fingerprint.text(String(mutationKey(mutation).id))
+    this.job.landed?.(request, sender)
   }
 
   private note(who: string, what: string, result: string, about?: string): void {
@@ -326,12 +352,5 @@ export class History {
   }
 }
 
-/** How often clients and workers act, so that events come as thick as asked for, and in batches of some. */
-const gapsOf = (settings: Settings): { readonly client: number; readonly worker: number } => {
-  const { eventsPerDelay, maxBurst, maxEvents, recipients, tombstonesDelay, workers } = settings
-  const perEvent = tombstonesDelay * workers / (recipients * eventsPerDelay)
-  return {
-    client: perEvent * (0.3 + 0.35 * (1 + maxBurst)),
-    worker: perEvent * lanes * Math.min(30, 0.4 * (1 + maxEvents))
-  }
-}
+const isContended = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  Exit.isFailure(exit) && exit.cause.reasons.some((one) => one._tag === "Fail" && isContentionError(one.error))

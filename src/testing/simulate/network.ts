@@ -10,7 +10,8 @@ import type { Backend, CommitRequest } from "../../Backend.ts"
 import { isUnknownOutcome } from "../../EventboxError.ts"
 import * as Faulty from "../Faulty.ts"
 import type { Call } from "../Recorder.ts"
-import type { Settings } from "./settings.ts"
+import { gated } from "../virtual/gated.ts"
+import type { Trouble } from "./settings.ts"
 import type { Process, World } from "./world.ts"
 
 /** The two ways to the database: deletes that nobody waits for are slower and fail more often than all else. */
@@ -34,7 +35,7 @@ export const Sender: Context.Reference<string> = Context.Reference<string>("even
  */
 export const makeNetwork = (
   world: World,
-  settings: Settings,
+  settings: Trouble,
   database: Backend,
   tell: (process: Process, call: Call, exit: Exit.Exit<unknown, unknown>) => void,
   falter: (process: Process) => void
@@ -44,7 +45,6 @@ export const makeNetwork = (
     Effect.runSyncWith(context)(Faulty.make(database, { rates, maxDelay, maxLateness: settings.maxLateness }))
   const main = make(settings.faults, settings.maxDelay)
   const deletes = make(settings.deleteFaults, settings.maxDeleteDelay)
-  const { limits } = database
   return {
     connect: (process) => {
       const sending = Context.add(context, Sender, process.name)
@@ -61,16 +61,11 @@ export const makeNetwork = (
           })
           return Effect.sync(() => fiber.interruptUnsafe())
         })
-      return {
-        lookup: (keys) => send({ operation: "lookup", keys }, main.backend.lookup(keys)),
-        query: (query) => send({ operation: "query", query }, main.backend.query(query)),
-        // A commit that was sent cannot be taken back.
-        commit: (request) => {
-          const { backend } = isDeletion(request) ? deletes : main
-          return Effect.uninterruptible(send({ operation: "commit", request }, backend.commit(request)))
-        },
-        limits
-      }
+      // A commit that was sent cannot be taken back.
+      return gated(
+        { ...main.backend, commit: (request) => (isDeletion(request) ? deletes : main).backend.commit(request) },
+        (call, run) => call.operation === "commit" ? Effect.uninterruptible(send(call, run)) : send(call, run)
+      )
     },
     heal: () => {
       Effect.runSync(Effect.andThen(main.heal, deletes.heal))

@@ -100,3 +100,6 @@ export const formatRows = (rows: ReadonlyArray<Row>, startMillis: number): strin
     line.map((cell, column) => column === line.length - 1 ? cell : cell.padEnd(widths[column]!)).join("  ").trimEnd()
   return lines.map(format).join("\n")
 }
+
+/** A number as people read it. */
+export const formatCount = (value: number): string => value.toLocaleString("en")

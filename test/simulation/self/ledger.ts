@@ -3,13 +3,12 @@
  * says about itself it only ever compares with these.
  *
  * What is stored is consumed by the one batch that deletes it, whatever clocks say. Which ids are hidden, and for how
- * long, `simMailbox.ts` says.
+ * long, `mailbox.ts` says.
  */
-import { type CommitRequest, type Mutation, mutationKey } from "../../Backend.ts"
-import * as Entity from "../../Entity.ts"
-import type { Key } from "../../Key.ts"
+import { type CommitRequest, type Mutation, mutationKey } from "../../../src/Backend.ts"
+import * as Entity from "../../../src/Entity.ts"
+import type { Key } from "../../../src/Key.ts"
 import { type Instance, Mailbox, type Window } from "./mailbox.ts"
-import type { Fingerprint } from "./random.ts"
 import { holdsTombstones, isPage, type Tombstones, TombstonesOf } from "./tombstones.ts"
 
 /** Kinds that a history stores, save those of tombstones. */
@@ -20,7 +19,7 @@ export const kinds = {
   item: "dsset.Item"
 }
 
-/** What an event of the built-in box carries; the checker finds it in the stored bytes. */
+/** What an event of the box carries; the checker finds it in the stored bytes. */
 export interface Payload {
   /** Names the emission. */
   readonly serial: number
@@ -47,7 +46,7 @@ export interface Batch {
   readonly seen?: { readonly counter: number; readonly count: number } | undefined
 }
 
-/** State of a recipient of the built-in box. */
+/** State of a recipient of the box. */
 export interface BoxState {
   readonly count: number
   readonly sum: number
@@ -110,27 +109,42 @@ export interface Work {
 /** How a call came out, as its caller saw it. */
 export type Outcome = "success" | "unknown" | "failure"
 
-/** Something that must not happen. */
-export interface Violation {
-  readonly rule:
-    | "Lost"
-    | "Doubled"
-    | "Repeated"
-    | "Invented"
-    | "Outcome"
-    | "Version"
-    | "Atomicity"
-    | "Erased"
-    | "Window"
-    | "Limit"
-    | "Unsettled"
-    | "Stuck"
-    | "Died"
-    | "Check"
-  readonly detail: string
-  /** The recipient it is about, if it is about one. */
-  readonly recipient?: number | undefined
-}
+/**
+ * What may be broken.
+ *
+ * | rule | means |
+ * |---|---|
+ * | `Lost` | an event was deleted that nobody had consumed, or a value that nobody saw, or an emit stored nothing |
+ * | `Doubled` | an event was consumed, a batch landed, or a post-process effect ran twice |
+ * | `Repeated` | an event was consumed again, though its id was repeated within the window |
+ * | `Invented` | an event that nobody emitted, or garbage that was consumed |
+ * | `Outcome` | a caller was told something else about a commit than what happened |
+ * | `Version` | a state that does not follow from the one before and its events |
+ * | `Atomicity` | a part of a commit without the rest |
+ * | `Erased` | a tombstone was erased before its time, or while its item was stored, or a token that is still looked for |
+ * | `Window` | a tombstone with a time that is neither its worker's nor that of what it popped |
+ * | `Limit` | an entity above its limit, or tombstones that pile up |
+ * | `Unsettled` | events that are left long after the faults have stopped |
+ * | `Stuck` | a process that never comes to rest |
+ * | `Died` | a defect |
+ * | `Check` | the workload failed while it settled what was left |
+ */
+export const rules = [
+  "Lost",
+  "Doubled",
+  "Repeated",
+  "Invented",
+  "Outcome",
+  "Version",
+  "Atomicity",
+  "Erased",
+  "Window",
+  "Limit",
+  "Unsettled",
+  "Stuck",
+  "Died",
+  "Check"
+] as const
 
 /** Counts for the report; by the checker, not by the library. */
 export interface Counts {
@@ -176,12 +190,12 @@ export class Ledger {
     deletedPages: 0,
     largestTombstones: 0
   }
-  violation: Violation | undefined
+  /** Objects to something that must not happen, about a recipient if it is about one. */
+  readonly object: (rule: typeof rules[number], detail: string, recipient?: number) => void
   private readonly window: Window
   /** Whether clocks agree so far that nothing is taken for expired that another process still looks for. */
   private readonly areClocksClose: boolean
   private readonly now: () => number
-  private readonly fingerprint: Fingerprint
   private readonly recipients = new Map<number, Recipient>()
   private readonly emissions: Array<Emission> = []
   private readonly attempts: Array<Attempt> = []
@@ -195,12 +209,12 @@ export class Ledger {
     readonly delayMillis: number
     readonly skewMillis: number
     readonly now: () => number
-    readonly fingerprint: Fingerprint
+    readonly object: Ledger["object"]
   }) {
     this.window = options
     this.areClocksClose = 4 * options.skewMillis < options.delayMillis
     this.now = options.now
-    this.fingerprint = options.fingerprint
+    this.object = options.object
   }
 
   // What is emitted
@@ -278,7 +292,7 @@ export class Ledger {
   }
 
   /** A process was told that its commit has not landed, or that nobody knows: the next batch may expect no items. */
-  faltered(process: string, { mutations }: CommitRequest): void {
+  faltered({ mutations }: CommitRequest, process: string): void {
     const head = mutations.map(mutationKey).find(holdsTombstones)
     if (head !== undefined) this.recipient(recipientOf(head)).losers.add(process)
   }
@@ -290,29 +304,24 @@ export class Ledger {
 
   // What lands
 
-  /** A commit has landed, of whatever program. */
-  observed({ mutations }: CommitRequest): void {
-    this.fingerprint.number(this.now())
-    for (const mutation of mutations) {
-      const key = mutationKey(mutation)
-      this.fingerprint.text(String(key.id))
-      if (isPage(key)) this.counts[mutation._tag === "Delete" ? "deletedPages" : "pages"]++
-      if (mutation._tag === "Delete") continue
-      const bytes = Entity.sizeBytes(mutation.entity)
-      if (holdsTombstones(key)) this.counts.largestTombstones = Math.max(this.counts.largestTombstones, bytes)
-      if (bytes > maxBytes) this.object("Limit", `${key} has ${bytes} bytes`, recipientOf(key))
-    }
-  }
-
-  /** A commit of the built-in workload has landed, sent by a process. */
+  /** A commit has landed, sent by a process. */
   landed(request: CommitRequest, process: string): void {
-    this.observed(request)
     const { mutations } = request
+    for (const mutation of mutations) this.checkSize(mutation)
     const written = mutations.find((mutation) => mutationKey(mutation).kind === kinds.batch)
     const batch = written === undefined ? undefined : JSON.parse(textOf(written, "Batch")) as Batch
     const consumed = batch === undefined ? [] : this.batchLanded(batch, request, process)
     this.tombstonesLanded(batch, consumed, mutations.filter((mutation) => holdsTombstones(mutationKey(mutation))))
     for (const mutation of mutations) this.mutationLanded(mutation, mutations, batch)
+  }
+
+  private checkSize(mutation: Mutation): void {
+    const key = mutationKey(mutation)
+    if (isPage(key)) this.counts[mutation._tag === "Delete" ? "deletedPages" : "pages"]++
+    if (mutation._tag === "Delete") return
+    const bytes = Entity.sizeBytes(mutation.entity)
+    if (holdsTombstones(key)) this.counts.largestTombstones = Math.max(this.counts.largestTombstones, bytes)
+    if (bytes > maxBytes) this.object("Limit", `${key} has ${bytes} bytes`, recipientOf(key))
   }
 
   /** Tombstones come with the batch that consumed their events, and go when nothing needs them any more. */
@@ -578,11 +587,19 @@ export class Ledger {
 
   /** Objects when a recipient, which has just been at work, still has tombstones from long ago. */
   forgot(number: number): void {
-    const oldest = this.recipient(number).tombstones.oldestMillis() ?? Infinity
-    const ageMillis = Math.floor(this.now() - oldest)
-    // A page is deleted as a whole: what was young when it was written may go a delay later than what was old.
-    if (ageMillis <= 2.5 * this.window.delayMillis + 2 * this.window.skewMillis) return
+    if (this.hasForgotten(number)) return
+    const ageMillis = this.ageOfTombstones(number)
     this.object("Limit", `tombstones of recipient ${number} are left after ${ageMillis} ms`, number)
+  }
+
+  /** Whether a recipient has no tombstones from long ago. */
+  hasForgotten(number: number): boolean {
+    // A page is deleted as a whole: what was young when it was written may go a delay later than what was old.
+    return this.ageOfTombstones(number) <= 2.5 * this.window.delayMillis + 2 * this.window.skewMillis
+  }
+
+  private ageOfTombstones(number: number): number {
+    return Math.floor(this.now() - (this.recipient(number).tombstones.oldestMillis() ?? Infinity))
   }
 
   /** Something that was consumed, and whose window ends within so many milliseconds from now, or ended as long ago. */
@@ -600,11 +617,6 @@ export class Ledger {
   /** Numbers of all recipients that were ever written to. */
   known(): ReadonlyArray<number> {
     return Array.from(this.recipients.keys())
-  }
-
-  /** Keeps the first violation. */
-  object(rule: Violation["rule"], detail: string, recipient?: number): void {
-    this.violation ??= { rule, detail, recipient }
   }
 
   private recipient(number: number): Recipient {

@@ -12,8 +12,18 @@ import { Scheduler } from "effect/Scheduler"
 import * as Scope from "effect/Scope"
 import type { Backend } from "../../Backend.ts"
 import * as Datastore from "../../Datastore.ts"
-import { Ids, makeSeeded } from "../../Ids.ts"
-import { makeClock, makeRandom, type Timer, Turns } from "../virtual/turns.ts"
+import { Ids, type IdSource, makeSeeded } from "../../Ids.ts"
+import { Chance } from "./chance.ts"
+import { makeClock, Time } from "./time.ts"
+import { Turns } from "./turns.ts"
+
+/**
+ * What every history runs in, beside what its caller provides: it is not traced, and logs only when it is to be seen.
+ */
+export const quiet = (context: Context.Context<never>, isLoud: boolean): Context.Context<never> => {
+  const untraced = Context.add(context, References.TracerEnabled, false)
+  return isLoud ? untraced : Context.add(untraced, References.MinimumLogLevel, "None")
+}
 
 /** The context of one process, as it is when a process has just started. */
 export const makeContext = (options: {
@@ -21,20 +31,20 @@ export const makeContext = (options: {
   readonly turns: Turns
   readonly clock: Clock.Clock
   readonly random: (typeof Random)["Service"]
+  /** Drawn from `random` unless given. */
+  readonly ids?: IdSource
   readonly backend: Backend
-  readonly isLoud: boolean
+  /** Never closed unless given: a process of a history just stops. */
+  readonly scope?: Scope.Scope
 }): Context.Context<any> => {
-  const { backend, clock, context, isLoud, random, turns } = options
+  const { backend, clock, context, ids, random, scope = Scope.makeUnsafe(), turns } = options
   const bare = context.pipe(
     Context.add(Clock.Clock, clock),
     Context.add(Random, random),
-    Context.add(Scheduler, turns),
-    Context.add(References.TracerEnabled, false),
-    (made) => isLoud ? made : Context.add(made, References.MinimumLogLevel, "None")
+    Context.add(Scheduler, turns)
   )
-  const made = Context.add(bare, Ids, Effect.runSyncWith(bare)(makeSeeded))
-  // The scope is never closed: a process of a history just stops.
-  const fiber = Effect.runForkWith(Context.add(made, Scope.Scope, Scope.makeUnsafe()))(Datastore.make(backend))
+  const made = Context.add(bare, Ids, ids ?? Effect.runSyncWith(bare)(makeSeeded))
+  const fiber = Effect.runForkWith(Context.add(made, Scope.Scope, scope))(Datastore.make(backend))
   turns.flush()
   return Context.add(made, Datastore.Datastore, Option.getOrThrow(Exit.getSuccess(fiber.pollUnsafe()!)))
 }
@@ -47,30 +57,20 @@ export const runAlone = <A, E>(
     readonly backend: Backend
     readonly seed: string
     readonly nowMillis: number
-    readonly isLoud: boolean
   }
 ): { readonly exit: Exit.Exit<A, E>; readonly nowMillis: number } => {
+  const { seed, ...rest } = options
   const turns = new Turns()
-  const timers = new Set<Timer>()
-  let now = options.nowMillis
-  const clock = makeClock({
-    now: () => now,
-    sleeping: (timer) => {
-      timers.add(timer)
-      return () => timers.delete(timer)
-    }
-  })
-  const fiber = Effect.runForkWith(makeContext({ ...options, turns, clock, random: makeRandom(options.seed) }))(effect)
+  const time = new Time(options.nowMillis)
+  const clock = makeClock({ now: () => time.now, sleep: (millis, wake) => time.after(millis, wake) })
+  const fiber = Effect.runForkWith(makeContext({ ...rest, turns, clock, random: new Chance(seed).service() }))(effect)
   turns.flush()
-  while (timers.size > 0) {
-    const [first] = Array.from(timers).toSorted((self, that) => self.dueMillis - that.dueMillis)
-    timers.delete(first!)
-    now = Math.max(now, first!.dueMillis)
-    first!.resume()
+  for (let wake = time.next(); wake !== undefined; wake = time.next()) {
+    wake()
     turns.flush()
   }
   const waits = Exit.die(
     new Error("Explore: the set-up or the check waits for something other than the database or time")
   )
-  return { exit: fiber.pollUnsafe() ?? waits, nowMillis: now }
+  return { exit: fiber.pollUnsafe() ?? waits, nowMillis: time.now }
 }

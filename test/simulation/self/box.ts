@@ -1,5 +1,5 @@
 /**
- * The built-in workload: a box whose events add to a sum, with everything that the library allows, chosen at random:
+ * The workload: a box whose events add to a sum, with everything that the library allows, chosen at random:
  * emits alone, in bursts, in transactions and as side effects, ids given and drawn, repeated and used again, garbage,
  * events left for later, transitions that keep the state, processors that fail.
  */
@@ -9,29 +9,31 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Datastore from "../../Datastore.ts"
-import * as DsSet from "../../DsSet.ts"
-import * as Eventbox from "../../Eventbox.ts"
-import { isUnknownOutcome } from "../../EventboxError.ts"
-import * as Key from "../../Key.ts"
-import * as Processor from "../../Processor.ts"
+import type { CommitRequest } from "../../../src/Backend.ts"
+import * as Datastore from "../../../src/Datastore.ts"
+import * as DsSet from "../../../src/DsSet.ts"
+import * as Eventbox from "../../../src/Eventbox.ts"
+import { isUnknownOutcome } from "../../../src/EventboxError.ts"
+import * as Key from "../../../src/Key.ts"
+import * as Processor from "../../../src/Processor.ts"
+import type { Job, Trial } from "../../../src/testing/simulate/history.ts"
+import type { Chance } from "../../../src/testing/virtual/chance.ts"
 import {
   type Batch,
   type BoxState,
   consume,
   type Emission,
   kinds,
-  type Ledger,
+  Ledger,
   type Payload,
   recipientOf,
   type Work
 } from "./ledger.ts"
-import type { Chance } from "./random.ts"
 import type { Settings } from "./settings.ts"
 
-class SimFailure extends Schema.TaggedError<SimFailure>("eventbox/testing/Simulate/SimFailure")("SimFailure", {}) {}
+class SimFailure extends Schema.TaggedError<SimFailure>("test/simulation/SimFailure")("SimFailure", {}) {}
 
-class SimBox extends Processor.Service<SimBox>()("eventbox/testing/Simulate/SimBox", {
+class SimBox extends Processor.Service<SimBox>()("test/simulation/SimBox", {
   kind: kinds.box,
   state: Schema.Struct({ count: Schema.Int, sum: Schema.Int }),
   event: Schema.Struct({ serial: Schema.Int, keeps: Schema.Boolean, worthless: Schema.Boolean, hops: Schema.Int }),
@@ -44,7 +46,7 @@ type Decision = ReturnType<Box["prepareMutation"]>
 type Transition = Processor.Transition<BoxState, Payload, SimFailure>
 
 /** The call that a batch belongs to. */
-const CurrentWork = Context.Reference<Work | undefined>("eventbox/testing/Simulate/CurrentWork", {
+const CurrentWork = Context.Reference<Work | undefined>("test/simulation/CurrentWork", {
   defaultValue: () => undefined
 })
 
@@ -60,12 +62,12 @@ const maxKnown = 3_000
 const counters = 5
 const encoder = new TextEncoder()
 
-/** What clients and workers of the built-in workload do. */
-export class Workload {
+/** What clients and workers do, and the checker that watches them. */
+export class SelfTest implements Job {
   /** Whether the processor must consume all it is given, since the end is near. */
   isSettling = false
   private readonly settings: Settings
-  private readonly ledger: Ledger
+  readonly ledger: Ledger
   private readonly chance: Chance
   private readonly now: () => number
   private readonly known: Array<Known> = []
@@ -74,9 +76,9 @@ export class Workload {
   private readonly recipients: ReadonlyArray<Processor.Recipient<SimBox>>
   private readonly box: Box
 
-  constructor(settings: Settings, ledger: Ledger, chance: Chance, now: () => number) {
+  constructor(settings: Settings, { chance, now, object }: Trial) {
     this.settings = settings
-    this.ledger = ledger
+    this.ledger = new Ledger({ delayMillis: settings.tombstonesDelay, skewMillis: settings.maxSkew, now, object })
     this.chance = chance
     this.now = now
     this.recipients = Array.from({ length: settings.recipients }, (_, at) => SimBox.recipient(keyOf(at + 1)))
@@ -87,6 +89,18 @@ export class Workload {
     this.box = chance.happens(0.3)
       ? { ...box, fetchEVersion }
       : { ...box, loadState: this.loadWithNotes(box.loadState) }
+  }
+
+  isEnough(): boolean {
+    return this.ledger.counts.emitted >= this.settings.events
+  }
+
+  landed(request: CommitRequest, process: string): void {
+    this.ledger.landed(request, process)
+  }
+
+  faltered(request: CommitRequest, process: string): void {
+    this.ledger.faltered(request, process)
   }
 
   /** One thing that a client does. */
@@ -160,11 +174,14 @@ export class Workload {
       yield* Effect.sleep(2 * this.settings.tombstonesDelay)
       for (const number of this.ledger.known().slice(0, 20)) {
         const recipient = this.recipient(number)
-        const emission = this.ledger.emit(number, { keeps: true, worthless: false, hops: 0 })
-        yield* Eventbox.emit(SimBox, recipient, emission.payload)
-        yield* this.provide(Eventbox.drain(SimBox, recipient))
-        // What else holds tombstones may be deleted in the background.
-        yield* Effect.sleep(this.settings.tombstonesDelay / 4)
+        // One batch deletes at most 200 pages, and with tiny heads there may be thousands.
+        for (let batch = 0; batch === 0 || batch < 50 && !this.ledger.hasForgotten(number); batch++) {
+          const emission = this.ledger.emit(number, { keeps: true, worthless: false, hops: 0 })
+          yield* Eventbox.emit(SimBox, recipient, emission.payload)
+          yield* this.provide(Eventbox.drain(SimBox, recipient))
+          // What else holds tombstones may be deleted in the background.
+          yield* Effect.sleep(this.settings.tombstonesDelay / 200)
+        }
         this.ledger.forgot(number)
       }
     })

@@ -3,7 +3,7 @@ import type { Mutation } from "../../src/Backend.ts"
 import { encode, makePop, type Pop } from "../../src/dsset/format/tombstones.ts"
 import * as Entity from "../../src/Entity.ts"
 import * as Key from "../../src/Key.ts"
-import { holdsTombstones, isPage, TombstonesOf } from "../../src/testing/simulate/tombstones.ts"
+import { holdsTombstones, isPage, TombstonesOf } from "./self/tombstones.ts"
 
 const parent = Key.make("Box", "r")
 const headKey = Key.child(parent, "dsset.Tombstones", 1)

@@ -1,9 +1,9 @@
 import { Effect, Option } from "effect"
-import { type Backend, type CommitRequest, type Mutation, mutationKey } from "../../src/Backend.ts"
-import { decode, encode, idsOf, makePop, type Pop, tokenOf } from "../../src/dsset/format/tombstones.ts"
-import type * as Entity from "../../src/Entity.ts"
-import type { DatastoreError } from "../../src/EventboxError.ts"
-import type * as Simulate from "../../src/testing/Simulate.ts"
+import { type Backend, type CommitRequest, type Mutation, mutationKey } from "../../../src/Backend.ts"
+import { decode, encode, idsOf, makePop, type Pop, tokenOf } from "../../../src/dsset/format/tombstones.ts"
+import type * as Entity from "../../../src/Entity.ts"
+import type { DatastoreError } from "../../../src/EventboxError.ts"
+import type * as Self from "./simulate.ts"
 
 /*
  * Databases that are wrong in one way each, for a simulation that must find it out.
@@ -13,31 +13,31 @@ import type * as Simulate from "../../src/testing/Simulate.ts"
 export interface Wrong {
   readonly what: string
   /** What may be reported: each is what went wrong, as somebody else sees it. */
-  readonly rules: ReadonlyArray<Simulate.SimulationFailure["rule"]>
+  readonly rules: ReadonlyArray<Self.SelfTestFailure["rule"]>
   readonly wrap: (database: Backend) => Backend
   /** Where it shows; `dense` unless given. */
-  readonly options?: Simulate.Options
+  readonly options?: Self.Options
   /** Events of the smallest history at most; it is not looked for unless given. */
   readonly maxEvents?: number
 }
 
 /** Few processes that meet often, for histories of some hundred events. */
-export const dense: Simulate.Options = {
+export const dense: Self.Options = {
   seed: 1,
   events: 1_000,
   recipients: 3,
-  workers: 6,
+  processes: 6,
   maxBurst: 20,
   maxEvents: 12,
   eventsPerDelay: 60
 }
 
 /** Ids that come back while the deletion of their first life is still under way. */
-const reusing: Simulate.Options = {
+const reusing: Self.Options = {
   seed: 1,
   events: 2_000,
   recipients: 5,
-  workers: 5,
+  processes: 5,
   maxBurst: 5,
   eventsPerDelay: 20,
   tombstonesDelay: "3 seconds",

@@ -5,13 +5,13 @@
  * This is the only part of the simulator that knows the stored format. What it reads must not depend on which entity a
  * pop lies in: pops may move from the head to another entity, in one commit.
  */
-import { type Mutation, mutationKey } from "../../Backend.ts"
-import { Reader } from "../../dsset/format/bytes.ts"
-import { headKind, pageKind } from "../../dsset/format/stored.ts"
-import { decode, idsOf, type Pop, tokenOf } from "../../dsset/format/tombstones.ts"
-import type { Entity } from "../../Entity.ts"
-import { isBytes } from "../../ground/foreign.ts"
-import type { Key } from "../../Key.ts"
+import { type Mutation, mutationKey } from "../../../src/Backend.ts"
+import { Reader } from "../../../src/dsset/format/bytes.ts"
+import { headKind, pageKind } from "../../../src/dsset/format/stored.ts"
+import { decode, idsOf, type Pop, tokenOf } from "../../../src/dsset/format/tombstones.ts"
+import type { Entity } from "../../../src/Entity.ts"
+import { isBytes } from "../../../src/ground/foreign.ts"
+import type { Key } from "../../../src/Key.ts"
 
 /**
  * Whether an entity is the head of a set or a page. Pages never change, take over pops of a head that is full, and may

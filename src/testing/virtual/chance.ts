@@ -1,6 +1,6 @@
 /**
- * Chance of a simulated history: one stream of numbers, the same for the same seed, with a long enough state that no
- * two histories ever share a part of it.
+ * Chance of a history: one stream of numbers, the same for the same seed, with a long enough state that no two
+ * histories ever share a part of it.
  */
 import type { Random } from "effect/Random"
 
@@ -11,9 +11,10 @@ export class Chance {
   private c: number
   private counter = 1
 
-  constructor(seed: number) {
-    this.a = seed | 0
-    this.b = Math.floor(seed / 4_294_967_296) | 0
+  constructor(seed: number | string) {
+    const number = typeof seed === "number" ? seed : hashOf(seed)
+    this.a = number | 0
+    this.b = Math.floor(number / 4_294_967_296) | 0
     this.c = 0x9e3779b9 | 0
     for (let round = 0; round < 12; round++) this.next()
   }
@@ -50,11 +51,24 @@ export class Chance {
     return -Math.log(1 - this.next()) * mean
   }
 
-  /** The same stream as the service of Effect. */
-  readonly service: (typeof Random)["Service"] = {
-    nextDoubleUnsafe: () => this.next(),
-    nextIntUnsafe: () => Math.floor((this.next() - 0.5) * 2 * Number.MAX_SAFE_INTEGER)
+  /** The same stream as the service of Effect; tells of every draw. */
+  service(onDraw: () => void = () => undefined): (typeof Random)["Service"] {
+    const next = (): number => {
+      onDraw()
+      return this.next()
+    }
+    return {
+      nextDoubleUnsafe: next,
+      nextIntUnsafe: () => Math.floor((next() - 0.5) * 2 * Number.MAX_SAFE_INTEGER)
+    }
   }
+}
+
+/** A text as a number of 32 bits. */
+const hashOf = (text: string): number => {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
+  return hash >>> 0
 }
 
 /** A fingerprint of what happened: the same for the same sequence of texts and numbers. */
