@@ -58,7 +58,7 @@ const flagsFor = (tables: ReadonlyArray<string>) => ({
   samples: countOr("samples", 1, 1_000, "as the table has it", "samples of each competitor").pipe(
     Flag.withDefault(undefined)
   ),
-  record: isOn("record", "keeps the answers in bench/results.json, and writes bench/README.md and the plots from it"),
+  record: isOn("record", "keeps the answers in bench/results, and writes the pages there and the plots from them"),
   render: isOn("render", "writes those from what is recorded, and measures nothing")
 })
 

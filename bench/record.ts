@@ -1,12 +1,12 @@
 /**
- * The recorded answers, and what is written from them: the page's section of figures, and the plots.
+ * The recorded answers, and what is written from them: a page for each table, one of what is worse, and the plots.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { type Machine, reportMachine } from "./machine.ts"
 import { drawFigure } from "./plot.ts"
 import { plotBatches, plotMinutes } from "./plots.ts"
-import type { Effort } from "./setting.ts"
+import type { Effort, Table } from "./setting.ts"
 import { tables } from "./tables.ts"
 import type { BatchesData } from "./tables/batches.ts"
 import type { MinutesData } from "./tables/minutes.ts"
@@ -24,8 +24,8 @@ export interface Answer {
 export type Record = { readonly [table: string]: Answer | undefined }
 
 const root = join(import.meta.dirname, "..")
-const recordFile = join(root, "bench/results.json")
-const page = join(root, "bench/README.md")
+const results = join(root, "bench/results")
+const recordFile = join(results, "results.json")
 const assets = join(root, "docs/assets")
 
 /** Reads the record. */
@@ -45,7 +45,7 @@ export const writeRecord = (table: string, answer: Answer): void => {
 const roundNumbers = (_: string, value: unknown): unknown =>
   typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value
 
-/** Writes the figures of the page and the plots. */
+/** Writes the pages of figures and the plots. */
 export const render = (record: Record): void => {
   mkdirSync(assets, { recursive: true })
   const batches = record["batches"]?.data as BatchesData | undefined
@@ -58,22 +58,11 @@ export const render = (record: Record): void => {
     const figure = drawFigure("Bytes per batch against minutes of load", plotMinutes(minutes))
     writeFileSync(join(assets, "cost-by-minutes.svg"), figure)
   }
-  writeFileSync(page, replaceFigures(readFileSync(page, "utf8"), figuresOf(record)))
+  for (const [name, text] of pagesOf(record)) writeFileSync(join(results, `${name}.md`), text)
 }
 
-const begin = "<!-- figures: written by `npm run bench -- --record` -->"
-const end = "<!-- figures end -->"
-
-/** Replaces what stands between the two marks of the page. */
-export const replaceFigures = (text: string, figures: string): string => {
-  const from = text.indexOf(begin)
-  const to = text.indexOf(end)
-  if (from === -1 || to < from) throw new Error(`bench/README.md lacks the marks ${begin} and ${end}`)
-  return `${text.slice(0, from)}${begin}\n\n${figures}\n\n${text.slice(to)}`
-}
-
-/** The figures of all recorded answers as Markdown, with what is worse than what it is compared with first. */
-export const figuresOf = (record: Record): string => {
+/** The pages of the recorded answers, by name: one for each table, and `worse`. */
+export const pagesOf = (record: Record): ReadonlyMap<string, string> => {
   const answered = tables.flatMap((table) => {
     const answer = record[table.name]
     return answer === undefined ? [] : [{ table, answer }]
@@ -81,21 +70,22 @@ export const figuresOf = (record: Record): string => {
   const losses = answered.flatMap(({ answer, table }) =>
     (table.losses?.(answer.data) ?? []).map((line) => `${table.name}: ${line}`)
   )
-  return [
-    "### Where it is worse",
-    losses.length === 0 ? "Nowhere in what is recorded." : fence(losses.join("\n")),
-    ...answered.flatMap(({ answer, table }) => [
-      `### ${table.question}`,
-      fence([
-        `npm run bench -- --table ${table.name}${answer.effort === "full" ? " --full" : ""}`,
-        `${answer.date}, ${reportMachine(answer.machine).replaceAll("\n", "\n")}`,
-        `load of the minute before the end: ${answer.machine.loadAfter.toFixed(2)}` +
-        (answer.emulator === undefined ? "" : `; ${answer.emulator}`),
-        "",
-        table.report(answer.data)
-      ].join("\n"))
-    ])
-  ].join("\n\n")
+  return new Map([
+    ["worse", pageOf("Where it is worse", losses.length === 0 ? "Nowhere in what is recorded." : losses.join("\n"))],
+    ...answered.map(({ answer, table }) => [table.name, pageOf(table.question, figuresOf(table, answer))] as const)
+  ])
 }
 
-const fence = (text: string): string => `\`\`\`\n${text}\n\`\`\``
+const figuresOf = (table: Table<any>, answer: Answer): string =>
+  [
+    `npm run bench -- --table ${table.name}${answer.effort === "full" ? " --full" : ""}`,
+    `${answer.date}, ${reportMachine(answer.machine)}`,
+    `load of the minute before the end: ${answer.machine.loadAfter.toFixed(2)}` +
+    (answer.emulator === undefined ? "" : `; ${answer.emulator}`),
+    "",
+    table.report(answer.data)
+  ].join("\n")
+
+const pageOf = (title: string, figures: string): string =>
+  `# ${title}\n\nWritten by \`npm run bench -- --record\`; [what is measured](../README.md).\n\n` +
+  `\`\`\`\n${figures}\n\`\`\`\n`

@@ -41,12 +41,20 @@ const pack = async (folder: string): Promise<Packed> => {
   const parsed: any = JSON.parse(printed)
   const [packed] = Array.isArray(parsed) ? parsed : Object.values<any>(parsed)
   const files: ReadonlyArray<string> = packed.files.map((file: { readonly path: string }) => file.path)
-  const known = /^(dist|src)\/.+|^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/
+  const known = /^(dist|src|docs|examples)\/.+|^bench\/.*\.md$|^([A-Z]+\.md|package\.json|LICENSE)$/
   const strange = files.filter((file) => !known.test(file) || /\.(test|tst)\.|\.tsbuildinfo$/.test(file))
   ensureNone(strange, "the tarball holds files that do not belong there")
   const needed = ["README.md", "LICENSE", "CHANGELOG.md", "dist/index.js", "dist/cli/main.js"]
   ensureNone(needed.filter((file) => !files.includes(file)), "the tarball lacks")
   return { tarball: join(folder, packed.filename), files, unpackedSize: packed.unpackedSize }
+}
+
+/** No link of the pages that are in the package may lead out of it. */
+const checkPages = async ({ tarball }: Packed, folder: string): Promise<void> => {
+  await must("tar", ["-xzf", tarball, "-C", folder], folder)
+  const markdownlint = join(projectRoot, "node_modules/markdownlint-cli2/markdownlint-cli2-bin.mjs")
+  const config = join(projectRoot, ".markdownlint-cli2.jsonc")
+  await must(process.execPath, [markdownlint, "--config", config, "**/*.md"], join(folder, "package"))
 }
 
 const lint = async ({ tarball }: Packed, modules: ReadonlyArray<string>): Promise<void> => {
@@ -135,6 +143,7 @@ const openModules = async (folder: string, { files }: Packed): Promise<ReadonlyA
 
 const check = async (folder: string): Promise<string> => {
   const packed = await pack(folder)
+  await checkPages(packed, folder)
   const consumer = join(folder, "consumer")
   mkdirSync(consumer)
   writeFileSync(join(consumer, "package.json"), JSON.stringify({ private: true, type: "module" }))

@@ -4,7 +4,7 @@
 import { spawnSync } from "node:child_process"
 import { projectRoot } from "./source.ts"
 
-const checks = ["types", "lint", "pages", "format:check", "tidy", "doctest", "package"]
+const checks = ["types", "lint", "pages", "format:check", "tidy", "doctest", "api:check", "package"]
 
 const failed = checks.filter((check) => {
   console.log(`\n== npm run ${check}`)

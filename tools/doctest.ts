@@ -1,7 +1,8 @@
 /**
  * `npm run doctest`: type-checks every `ts` fence of doc comments and pages against the sources, and runs those that
  * say what they give (`// => value`) or print (`// Output:`). A fence marked `continued` goes on with the one before,
- * one marked `no-check` is left out and counted.
+ * one marked `no-check` is left out and counted. One that begins with `// name.ts` is that file to the others of its
+ * page.
  *
  * Why by hand: the well-kept ones (`typescript-docs-verifier`, `twoslash`) need an API that TypeScript 7 does not have.
  */
@@ -56,8 +57,21 @@ export const extract = (file: string, text: string) => {
     else if (mark === undefined) programs.push({ file, line: index + 1, code: into = lines.map(() => "") })
     else throw new Error(`${file}:${index + 1}: unknown fence: ts ${mark}`)
   })
-  return { programs, skipped }
+  return { programs: programs.map((program) => withFiles(program, programs)), skipped }
 }
+
+const nameOf = ({ file, line }: Program): string => `${file.replaceAll("/", "__")}.L${line}`
+
+/** The program with its imports of `./name.ts` leading to the program that says it is that file. */
+const withFiles = (program: Program, programs: ReadonlyArray<Program>): Program => ({
+  ...program,
+  code: program.code.map((line) =>
+    line.replace(/"\.\/([\w.]+)"/, (given, name: string) => {
+      const found = programs.find(({ code }) => code.find((one) => one !== "") === `// ${name}`)
+      return found === undefined ? given : `"./${nameOf(found)}.ts"`
+    })
+  )
+})
 
 /** What a program prints, by its `// Output:` comment: the rest of that line, or the comment lines that follow. */
 const outputOf = (code: ReadonlyArray<string>): string | undefined => {
@@ -97,8 +111,6 @@ const instrument = (code: ReadonlyArray<string>): string =>
       JSON.stringify(expected)
     })`
   }).join("\n")
-
-const nameOf = ({ file, line }: Program): string => `${file.replaceAll("/", "__")}.L${line}`
 
 /** Runs a program that says what it gives; `undefined` when it says nothing. */
 const runProgram = async (program: Program, folder: string): Promise<ReadonlyArray<Problem> | undefined> => {

@@ -8,7 +8,7 @@ import { alternate, noUsage, type Sample, spreadOf } from "../../bench/measure.t
 import { benchCommand } from "../../bench/options.ts"
 import { drawFigure } from "../../bench/plot.ts"
 import { plotMinutes } from "../../bench/plots.ts"
-import { figuresOf, replaceFigures } from "../../bench/record.ts"
+import { pagesOf } from "../../bench/record.ts"
 import { formatNumber, formatTable } from "../../bench/table.ts"
 import { tables } from "../../bench/tables.ts"
 import { minutes } from "../../bench/tables/minutes.ts"
@@ -126,7 +126,7 @@ describe("bench record", () => {
     loads: [{ eventsPerSecond: 1, minutes: 2, library: endured(undefined), oneEntity: endured("it was full & <done>") }]
   }
 
-  it("the page holds each recorded table with its machine, and what is worse first", () => {
+  it("each recorded table has a page with its machine, and what is worse has one for all", () => {
     const answer = {
       date: "2026-11-25",
       machine: {
@@ -144,13 +144,14 @@ describe("bench record", () => {
     }
     const stopped = { loads: [{ ...data.loads[0]!, library: endured("it was full") }] }
 
-    const figures = figuresOf({ minutes: { ...answer, data: stopped } })
+    const pages = pagesOf({ minutes: { ...answer, data: stopped } })
 
-    assert.include(figures, "npm run bench -- --table minutes")
-    assert.include(figures, "2026-11-25, node v24")
-    assert.isBelow(figures.indexOf("end after 120 events: it was full"), figures.indexOf(minutes.question))
-    assert.include(figuresOf({ minutes: { ...answer, data } }), "Nowhere in what is recorded")
-    assert.throws(() => replaceFigures("# A page", figures), /lacks the marks/)
+    assert.deepStrictEqual([...pages.keys()], ["worse", "minutes"])
+    assert.include(pages.get("minutes"), `# ${minutes.question}`)
+    assert.include(pages.get("minutes"), "npm run bench -- --table minutes")
+    assert.include(pages.get("minutes"), "2026-11-25, node v24")
+    assert.include(pages.get("worse"), "end after 120 events: it was full")
+    assert.include(pagesOf({ minutes: { ...answer, data } }).get("worse"), "Nowhere in what is recorded")
   })
 
   it("a plot names its lines and axes, crosses out what stopped, and is one picture on light and dark pages", () => {

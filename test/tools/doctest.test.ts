@@ -14,6 +14,10 @@ describe("npm run doctest", { timeout: 120_000 }, () => {
   it("notices an example that does not compile, gives something else, or prints something else", async () => {
     const files = new Map([
       ["good.md", page("import { Key } from \"effect-eventbox\"", "Key.make(\"A\", 1).toString() // => \"A,1\"")],
+      [
+        "files.md",
+        page("// one.ts", "export const one = 1") + page("import { one } from \"./one.ts\"", "one // => 1")
+      ],
       ["types.md", page("const n: number = \"no\"")],
       ["value.md", page("const n = 1 // => 2")],
       ["text.md", page("console.log([1]) // => [ 1 ]", "console.log(1) // => [ 1 ]")],
@@ -28,6 +32,8 @@ describe("npm run doctest", { timeout: 120_000 }, () => {
       assert.include(found, name)
     }
     assert.notInclude(found, "good.md")
-    assert.deepStrictEqual([programs, ran], [6, 5])
+    // A fence that begins with the name of a file is that file to the others of its page.
+    assert.notInclude(found, "files.md")
+    assert.deepStrictEqual([programs, ran], [8, 6])
   })
 })
