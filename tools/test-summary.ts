@@ -1,14 +1,17 @@
 /**
- * Prints one line about a test run, from the file that vitest's JSON reporter wrote: `N passed, N failed, N skipped`.
+ * Prints one line about test runs, from the files that vitest's JSON reporter wrote: `N passed, N failed, N skipped`.
  */
 import { readFileSync } from "node:fs"
 
-const report: any = JSON.parse(readFileSync(process.argv[2]!, "utf8"))
+const reports = process.argv.slice(2).map((path): any => JSON.parse(readFileSync(path, "utf8")))
+
+const sum = (count: (report: any) => number): number => reports.reduce((total, report) => total + count(report), 0)
+
 // A file that could not even be loaded counts as one failure.
-const unloaded = report.testResults.filter((file: any) =>
-  file.status === "failed" && file.assertionResults.length === 0
-)
-const failed = report.numFailedTests + unloaded.length
-console.log(
-  `${report.numPassedTests} passed, ${failed} failed, ${report.numPendingTests + report.numTodoTests} skipped`
-)
+const unloaded = (report: any): number =>
+  report.testResults.filter((file: any) => file.status === "failed" && file.assertionResults.length === 0).length
+
+const passed = sum((report) => report.numPassedTests)
+const failed = sum((report) => report.numFailedTests + unloaded(report))
+const skipped = sum((report) => report.numPendingTests + report.numTodoTests)
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`)

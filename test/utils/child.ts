@@ -15,8 +15,9 @@ export interface Ended {
 }
 
 /**
- * Runs TypeScript as a module in the project's folder, with this environment alone (but for the cache of compiled code), and waits until the process ends by
- * itself; kills it when it does not within 20 s of its start, or within `graceMillis` after it printed `done`.
+ * Runs TypeScript as a module in the project's folder, with this environment alone (but for the cache of compiled
+ * code), and waits until the process ends by itself; kills it when it does not within 20 s of its start, or within
+ * `graceMillis` after it printed `done`.
  */
 export const runModule = (
   source: string,
