@@ -209,7 +209,7 @@ await Effect.runPromise(program.pipe(Effect.provide([Sound.layer, SoundCustom.la
 // Success, seen with 0 events: prepareMutation dies when there is no event
 // Save, seen with 1 events: loadState does not return what saveState saved
 // Updates, seen with 2 events: the side effects of one batch write Site,"all"/Counter,1 more than once, and what they write does not add up
-// Concurrency, seen with 3 events: overlapping batches come to an end that batches one after another do not come to
+// Concurrency, seen with 2 events: overlapping batches come to an end that batches one after another do not come to
 //
 // app/Schema breaks the law Schema: the state of transition 0 does not fit the state schema of the box.
 //
