@@ -2,22 +2,9 @@
  * An idempotent set of items below one Datastore key: items are added blindly, and popped at most once, in a
  * transaction.
  *
- * Everything is stored under the set's parent P; the entity P itself need not exist. No property is indexed.
- *
- * | kind | id | properties | life |
- * |---|---|---|---|
- * | `dsset.Item` | the item's id | `Value` blob; `At` integer, ms since epoch; `Trace` string, only if traced | put by {@link add}; deleted by the commit that pops it |
- * | `dsset.Tombstones` | 1 | `Pops` blob: the newest pops, newest last, as in `dsset/format/tombstones.ts`; `Tokens` blob: the tokens of the newest 32 pops; `Pages` blob, once there was a page: which pages live, as in `dsset/format/pages.ts`; `Owner` string, once somebody said so | one per set, *the head*; written by every pop; never deleted |
- * | `dsset.TombstonesPage` | its number, from 1 | `Pops` blob: older pops | written by the pop that takes the head above 16 KiB; never changed; deleted by a pop after all of it has expired and its items are gone |
- *
- * The loop of a consumer: {@link list}, {@link cleanupGarbage}, then in one transaction {@link beginPop}, `pop`,
- * {@link finishPop}. These invariants hold; tests cite them by number:
- *
- * - **E2** an id is popped at most once while its tombstone lives.
- * - **E4** a tombstone is erased only after its item is gone.
- * - **E5** an item whose addition committed is listed until it is popped or declared garbage.
- * - **E7** the head is written by every pop, and the commit expects the snapshot that the listing saw.
- * - **E8** no stored entity exceeds 900 KiB.
+ * Everything is stored under the set's parent P, in the kinds `dsset.Item`, `dsset.Tombstones` (one entity, *the head*)
+ * and `dsset.TombstonesPage`; the entity P itself need not exist. No property is indexed. `docs/reference/format.md` has
+ * the table of them, and `docs/concepts/guarantees.md` the invariants E2, E4, E5, E7 and E8 that tests cite by number.
  *
  * @since 0.1.0
  */
@@ -79,7 +66,8 @@ export const make = ({ parent }: { readonly parent: Key }): DsSet => {
  * Inside a transaction the writes join it. Outside they are commits of at most 500 items each, not atomic with each
  * other. Cost: 1 write per item. O(items).
  *
- * Of items with the same id the last one counts.
+ * Of items with the same id the last one counts. What Datastore aborts is sent again, five times in all, and never once
+ * half of {@link TombstonesDelay} has passed.
  *
  * Fails with `DatastoreError`: `InvalidArgument` for an id that breaks the rules, an item above 900 KiB, or a value or
  * time of another type, before anything is sent; `OutcomeUnknown` when items may have been added: adding them again

@@ -34,7 +34,7 @@ const CauseField = { cause: Schema.optionalKey(Schema.Defect()) }
  * @since 0.1.0
  */
 export class EntityChanged extends Schema.TaggedError<EntityChanged>("eventbox/EntityChanged")("EntityChanged", {
-  /** Expected entities, three at most, of a mailbox its head first; one of all that were expected changed. */
+  /** The first expected entities, three at most; one of all that were expected changed. */
   keys: Schema.Array(KeyField),
   /** How many others were expected beside them. */
   more: Schema.optionalKey(Schema.Int),

@@ -22,6 +22,26 @@ export const TypeId = "~eventbox/DsSet"
 /**
  * A set: the key that its items live under.
  *
+ * **Example** (The loop of a consumer)
+ *
+ * ```ts
+ * import { Datastore, DsSet, Key } from "effect-eventbox"
+ * import { Effect } from "effect"
+ *
+ * const set = DsSet.make({ parent: Key.make("Run", "r1") })
+ *
+ * export const consume = Effect.gen(function*() {
+ *   const listing = yield* DsSet.list(set, { maxItems: 100 })
+ *   yield* DsSet.cleanupGarbage(listing.garbage)
+ *   yield* Datastore.withTransaction(Effect.gen(function*() {
+ *     const pop = yield* DsSet.beginPop(set, listing)
+ *     // What is written here lands together with the pops, or not at all.
+ *     for (const { id } of listing.items) pop.pop(id)
+ *     yield* DsSet.finishPop(pop)
+ *   }))
+ * })
+ * ```
+ *
  * @category models
  * @since 0.1.0
  */
