@@ -3,8 +3,8 @@
  * transaction.
  *
  * Everything is stored under the set's parent P, in the kinds `dsset.Item`, `dsset.Tombstones` (one entity, *the head*)
- * and `dsset.TombstonesPage`; the entity P itself need not exist. No property is indexed. `docs/reference/format.md` has
- * the table of them, and `docs/concepts/guarantees.md` the invariants E2, E4, E5, E7 and E8 that tests cite by number.
+ * and `dsset.TombstonesPage`; the entity P itself need not exist. No property is indexed. `docs/reference/format.md`
+ * has the table of them, and `docs/concepts/guarantees.md` the invariants that tests cite by number, E2 to E8.
  *
  * @since 0.1.0
  */
