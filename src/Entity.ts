@@ -485,13 +485,16 @@ const checkScalar = (value: unknown, indexed: boolean): string | undefined => {
       if (value === null || isDouble(value) || isOpaque(value) || isKey(value)) return undefined
       if (isBytes(value)) return checkLength("blob", value.length, indexed)
       if (isTimestampValue(value)) return checkTimestamp(value)
-      return `cannot store ${
-        Object.prototype.toString.call(value).slice(8, -1)
-      }; see Entity.Value for what can be stored`
+      return cannotStore(Object.prototype.toString.call(value).slice(8, -1))
     default:
-      return `cannot store ${typeof value}; see Entity.Value for what can be stored`
+      return cannotStore(typeof value)
   }
 }
+
+const cannotStore = (what: string): string =>
+  `cannot store ${what}; ${
+    what === "Date" ? "make it an Entity.TimestampValue.fromMillis" : "see Entity.Value for what can be stored"
+  }`
 
 const checkLength = (what: string, bytes: number, indexed: boolean): string | undefined => {
   const limit = indexed ? maxIndexedBytes : maxUnindexedBytes

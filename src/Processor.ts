@@ -170,7 +170,8 @@ export interface Processor<in out Self, S, A, E = never, R = never> {
   >
   /**
    * Decides, before the transaction. The events are an arbitrary subset of the outstanding ones, oldest first as far as
-   * clocks agree. Must have no effects of its own: what must happen goes into transitions. May run many times.
+   * clocks agree, and there may be none: a call that finds nothing asks with an empty list, and then a transition with
+   * an effect runs it. Must have no effects of its own: what must happen goes into transitions. May run many times.
    */
   readonly prepareMutation: (
     events: ReadonlyArray<Event<A>>,

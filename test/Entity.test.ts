@@ -39,7 +39,7 @@ describe("Entity.check", () => {
       [undefined, "p", "cannot store undefined"],
       [() => 1, "p", "cannot store function"],
       [Symbol("s"), "p", "cannot store symbol"],
-      [new Date(0), "p", "cannot store Date"],
+      [new Date(0), "p", "cannot store Date; make it an Entity.TimestampValue.fromMillis"],
       [new Map(), "p", "cannot store Map"],
       [new Float32Array(1), "p", "cannot store Float32Array"],
       [2n ** 63n, "p", "64 bits"],
