@@ -311,7 +311,10 @@ export class Ledger {
     const written = mutations.find((mutation) => mutationKey(mutation).kind === kinds.batch)
     const batch = written === undefined ? undefined : JSON.parse(textOf(written, "Batch")) as Batch
     const consumed = batch === undefined ? [] : this.batchLanded(batch, request, process)
-    this.tombstonesLanded(batch, consumed, mutations.filter((mutation) => holdsTombstones(mutationKey(mutation))))
+    // A patient batch expects no items: the values that it lists may be replaced by others before it lands.
+    const isPatient = !request.expected.some(({ key }) => key.kind === kinds.item)
+    const popped = mutations.filter((mutation) => holdsTombstones(mutationKey(mutation)))
+    this.tombstonesLanded(batch, consumed, popped, isPatient)
     for (const mutation of mutations) this.mutationLanded(mutation, mutations, batch)
   }
 
@@ -328,7 +331,8 @@ export class Ledger {
   private tombstonesLanded(
     batch: Batch | undefined,
     consumed: ReadonlyArray<Instance<Emission>>,
-    mutations: ReadonlyArray<Mutation>
+    mutations: ReadonlyArray<Mutation>,
+    isPatient: boolean
   ): void {
     const number = mutations.length > 0
       ? recipientOf(mutationKey(mutations[0]!))
@@ -346,7 +350,7 @@ export class Ledger {
         if (!missing.delete(id)) this.object("Atomicity", `the tombstone of ${id} landed without its batch`, number)
         mailboxes.get(id)?.bury(atMillis)
       }
-      if (batch !== undefined && ids.length > 0) this.checkTime(atMillis, batch, consumed, number)
+      if (batch !== undefined && ids.length > 0) this.checkTime(atMillis, batch, consumed, number, isPatient)
     }
     for (const id of missing) this.object("Atomicity", `${id} was consumed without a tombstone`, number)
     if (batch !== undefined) this.attempts[batch.attempt]!.pops = tokens.length
@@ -356,17 +360,23 @@ export class Ledger {
     }
   }
 
-  /** The time of a tombstone is that of its worker, or of the newest emit, which counts for one delay at most. */
+  /**
+   * The time of a tombstone is that of its worker, or of the newest emit, which counts for one delay at most. A patient
+   * batch may know other times than what is stored.
+   */
   private checkTime(
     atMillis: number,
     batch: Batch,
     consumed: ReadonlyArray<Instance<Emission>>,
-    number: number
+    number: number,
+    isPatient: boolean
   ): void {
     const { delayMillis, skewMillis } = this.window
     const newest = consumed.reduce((most, one) => Math.max(most, one.atMillis), 0)
     const latest = Math.max(batch.atMillis, this.now() + skewMillis)
-    const [low, high] = [batch.atMillis, latest].map((clock) => Math.min(Math.max(clock, newest), clock + delayMillis))
+    const [low, high] = isPatient
+      ? [batch.atMillis, latest + delayMillis]
+      : [batch.atMillis, latest].map((clock) => Math.min(Math.max(clock, newest), clock + delayMillis))
     if (atMillis >= low! && atMillis <= high!) {
       for (const instance of consumed) this.windows.push({ endMillis: atMillis + delayMillis, instance })
       return
