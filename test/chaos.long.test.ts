@@ -250,12 +250,19 @@ describe.skipIf(isMissing)("chaos on the emulator", () => {
   it.live("a worker that applies a commit again when it has no answer is found out", () =>
     Effect.gen(function*() {
       const options: Options = { ...short, kills: 0, cuts: 15, transfers: 100 }
+      const isFoundOut = (problems: string) =>
+        /^transfer t\d+ .*: posted .*2 times /m.test(problems) &&
+        /^account a\d: its move \d+ was made 2 times/m.test(problems)
 
-      const { verdict } = yield* run(options, { worker: join(utils, "brokenWorker.ts") })
+      // Which moments the cuts meet depends on the machine, and they must meet a commit that has landed.
+      let problems = ""
+      for (let round = 0; round < 5 && !isFoundOut(problems); round++) {
+        const { verdict } = yield* run(options, { worker: join(utils, "brokenWorker.ts") })
+        problems = verdict.problems.join("\n")
+      }
 
-      assert.match(verdict.problems.join("\n"), /^transfer t\d+ .*: posted .*2 times /m)
-      assert.match(verdict.problems.join("\n"), /^account a\d: its move \d+ was made 2 times/m)
-    }), patienceMillis)
+      assert.isTrue(isFoundOut(problems), problems)
+    }), 5 * patienceMillis)
 
   it.live("too few strikes within the time are a failure, though the books balance", () =>
     Effect.gen(function*() {
