@@ -61,11 +61,13 @@ const detailOf = (refusal: Refusal): string =>
 
 /**
  * Adds items that were checked before, each with an id of its own. They are sent again when Datastore aborts them,
- * until a moment well within the tombstones delay: later they could be new items (P3).
+ * until a moment well within the tombstones delay: later they could be new items (P3). `earlier` is the failure of a
+ * try before this one, in which some may have landed: so each part of a further try looks at that moment, too.
  */
 export const addItems = (
   items: ReadonlyArray<NewItem>,
-  giveUpAtMillis: number
+  giveUpAtMillis: number,
+  earlier: () => DatastoreError | undefined = () => undefined
 ): Effect.Effect<void, DatastoreError, Datastore> =>
   Effect.contextWith((context: Context.Context<Datastore>) => {
     const transaction = Transaction.of(context)
@@ -76,9 +78,14 @@ export const addItems = (
     const datastore = Context.get(context, Datastore)
     const parts = splitBySize(items, ({ bytes }) => bytes, datastore.backend.limits.commitBytes)
     const send = (part: Part<NewItem>) =>
-      sendBlind(datastore, part.items.map(({ entity }) => ({ _tag: "Upsert", entity })), "put", {
-        bytes: part.bytes,
-        giveUpAtMillis
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const failure = now > giveUpAtMillis ? earlier() : undefined
+        return failure !== undefined
+          ? Effect.fail(failure)
+          : sendBlind(datastore, part.items.map(({ entity }) => ({ _tag: "Upsert", entity })), "put", {
+            bytes: part.bytes,
+            giveUpAtMillis
+          })
       })
     return parts.length === 1 ? send(parts[0]!) : Effect.forEach(parts, send, { concurrency: 4, discard: true })
   })

@@ -96,11 +96,18 @@ export const remember = ({ id, memories }: Place, change: (memory: SetMemory) =>
   sets.delete(id)
   if (isEmpty(memory)) return
   sets.set(id, memory)
-  for (const [oldest, { lock, pages }] of sets) {
-    if (sets.size <= maxSets) return
-    if (lock !== undefined) continue
-    for (const number of pages.keys()) dropPage(memories, pages, number)
+  if (sets.size > maxSets) makeRoom(memories)
+}
+
+/** Forgets what was not used for the longest time. What is at work is in use; a look at all such would take long. */
+const makeRoom = (memories: Memories): void => {
+  const { sets } = memories
+  let looks = 0
+  for (const [oldest, memory] of sets) {
+    if (sets.size <= maxSets || looks++ === 4) return
     sets.delete(oldest)
+    if (memory.lock !== undefined) sets.set(oldest, memory)
+    else for (const number of memory.pages.keys()) dropPage(memories, memory.pages, number)
   }
 }
 

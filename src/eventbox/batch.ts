@@ -163,19 +163,16 @@ const batch = Effect.fnUntraced(function*<Self, S, A, E>(
       : Effect.tap(relist(part.listing, part.ids, part.verify), (relisted) => refuseForeign(start, relisted)),
     Effect.exit(remembering(asEffect(start, "loadState", processor.loadState(recipient))))
   ], { concurrency: "unbounded" })
-  const [read, remembered] = yield* exit
+  // After a lost race these events are tried again. After another failure the next batch goes on behind them, so that
+  // events that cannot be processed do not block the rest for ever.
+  const rewind = (error: unknown) => Effect.sync(() => isTransient(error) ? listing.rewind() : undefined)
+  const [read, remembered] = yield* Effect.tapError(exit, rewind)
   const misloaded = misread(read)
   if (misloaded !== undefined) return yield* broken(start, "loadState", misloaded)
   yield* linkTraces(listing.items.map(({ trace }) => trace))
   const events = yield* eventsOf(start, listing)
   const running = { ...start, processor, listing, loaded: carryText(read), remembered, events }
-
-  // After a lost race these events are tried again. After another failure the next batch goes on behind them, so that
-  // events that cannot be processed do not block the rest for ever.
-  return yield* Effect.tapError(
-    decideAndLand(running),
-    (error) => Effect.sync(() => isTransient(error) ? listing.rewind() : undefined)
-  )
+  return yield* Effect.tapError(decideAndLand(running), rewind)
 })
 
 /** The processor's decision, and round 2. */

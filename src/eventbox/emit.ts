@@ -95,7 +95,7 @@ const addUntilLate = Effect.fnUntraced(function*(
   const giveUpAtMillis = yield* giveUpAt
   // What the caller is told: the last failure, but once a try may have landed no later one can take that back.
   let told: DatastoreError | undefined
-  const add = Effect.tapError(addItems(items, giveUpAtMillis), (error) =>
+  const add = Effect.tapError(addItems(items, giveUpAtMillis, () => told), (error) =>
     Effect.sync(() => {
       if (told === undefined || isUnknownOutcome(error) || !isUnknownOutcome(told)) told = error
     }))
