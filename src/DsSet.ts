@@ -67,11 +67,11 @@ export const make = ({ parent }: { readonly parent: Key }): DsSet => {
  * other. Cost: 1 write per item. O(items).
  *
  * Of items with the same id the last one counts. What Datastore aborts is sent again, five times in all, and never once
- * half of {@link TombstonesDelay} has passed.
+ * half of `TombstonesDelay` has passed.
  *
  * Fails with `DatastoreError`: `InvalidArgument` for an id that breaks the rules, an item above 900 KiB, or a value or
  * time of another type, before anything is sent; `OutcomeUnknown` when items may have been added: adding them again
- * with the same `atMillis` is safe within {@link TombstonesDelay}.
+ * with the same `atMillis` is safe within `TombstonesDelay`.
  *
  * Source: luci-go `cv/internal/common/eventbox/dsset`, `Set.Add`.
  *
@@ -104,7 +104,7 @@ export const add = (
  * and 1 for the head; one query and one lookup, and one more query per further page of garbage. O(items + tombstones).
  *
  * Fails with `DatastoreError` when a read failed after its retries. Dies inside a transaction, when `maxItems` is not a
- * positive integer or `maxBytes` not positive, and when {@link TombstonesDelay} is out of its limits. Source: luci-go
+ * positive integer or `maxBytes` not positive, and when `TombstonesDelay` is out of its limits. Source: luci-go
  * `cv/internal/common/eventbox/dsset`, `Set.List`.
  *
  * @category operations

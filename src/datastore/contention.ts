@@ -8,8 +8,8 @@ import type { Key } from "../Key.ts"
 const maxKeys = 3
 
 /**
- * The contention of a commit that expected these keys unchanged. It names the first of them: a batch expects its state
- * and its head before its events, and races are mostly lost to those.
+ * The contention of a commit that expected these keys unchanged. It names the first of them: a batch expects
+ * what its loadState read, then its head, then its events.
  */
 export const entityChanged = (keys: ReadonlyArray<Key>, cause?: unknown): ContentionError => {
   const more = keys.length - maxKeys

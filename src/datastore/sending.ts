@@ -30,21 +30,23 @@ export const sendCommit = (
 
 /**
  * Sends a commit without expectations. One that Datastore aborts wrote nothing and is sent again, five times in all,
- * and never after `giveUpAtMillis`, in ms since epoch.
+ * and never after `giveUpAtMillis`, in ms since epoch; nor for the first time then, if there was an `earlier` failure.
  */
 export const sendBlind = (
   datastore: Datastore["Service"],
   mutations: ReadonlyArray<Mutation>,
   operation: string,
-  { bytes, giveUpAtMillis = Number.POSITIVE_INFINITY }: {
+  { bytes, earlier, giveUpAtMillis = Number.POSITIVE_INFINITY }: {
     readonly bytes?: number | undefined
     readonly giveUpAtMillis?: number | undefined
+    readonly earlier?: (() => DatastoreError | undefined) | undefined
   } = {}
 ): Effect.Effect<void, DatastoreError> =>
   retryUntil(
     Effect.uninterruptible(sendCommit(datastore, { mutations, expected: [] }, bytes)),
     giveUpAtMillis,
-    () => ({ while: (error) => error._tag === "ContentionError", schedule: afterAbort })
+    () => ({ while: (error) => error._tag === "ContentionError", schedule: afterAbort }),
+    earlier
   ).pipe(
     Effect.catchTag("ContentionError", (cause) => {
       const detail =
@@ -56,7 +58,7 @@ export const sendBlind = (
 const afterAbort = Schedule.exponential("20 millis").pipe(Schedule.jittered, Schedule.upTo({ times: 4 }))
 
 /** Bytes of one mutation in a commit request, estimated. */
-export const mutationBytes = (mutation: Mutation): number =>
+const mutationBytes = (mutation: Mutation): number =>
   mutation._tag === "Delete" ? 64 + keyBytes(mutation.key) : Entity.sizeBytes(mutation.entity)
 
 /** Bytes of mutations in a commit request. */

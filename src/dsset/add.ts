@@ -67,7 +67,7 @@ const detailOf = (refusal: Refusal): string =>
 export const addItems = (
   items: ReadonlyArray<NewItem>,
   giveUpAtMillis: number,
-  earlier: () => DatastoreError | undefined = () => undefined
+  earlier?: () => DatastoreError | undefined
 ): Effect.Effect<void, DatastoreError, Datastore> =>
   Effect.contextWith((context: Context.Context<Datastore>) => {
     const transaction = Transaction.of(context)
@@ -78,14 +78,10 @@ export const addItems = (
     const datastore = Context.get(context, Datastore)
     const parts = splitBySize(items, ({ bytes }) => bytes, datastore.backend.limits.commitBytes)
     const send = (part: Part<NewItem>) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const failure = now > giveUpAtMillis ? earlier() : undefined
-        return failure !== undefined
-          ? Effect.fail(failure)
-          : sendBlind(datastore, part.items.map(({ entity }) => ({ _tag: "Upsert", entity })), "put", {
-            bytes: part.bytes,
-            giveUpAtMillis
-          })
+      sendBlind(datastore, part.items.map(({ entity }) => ({ _tag: "Upsert", entity })), "put", {
+        bytes: part.bytes,
+        giveUpAtMillis,
+        earlier
       })
     return parts.length === 1 ? send(parts[0]!) : Effect.forEach(parts, send, { concurrency: 4, discard: true })
   })

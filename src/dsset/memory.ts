@@ -2,8 +2,9 @@
  * What one layer remembers of the sets that it met, one object for each: where limited listings stand, whether the last
  * batch lost a race to items alone, pages of tombstones, and who is at work on it.
  *
- * All but the last may be forgotten at any time, and costs reads at most. So it is bounded, for all sets together, and
- * a set about which there is nothing to say has no object: a process that meets many recipients does not grow.
+ * All but the lock may be forgotten at any time, and costs reads, or a warning said twice. So it is bounded, for all
+ * sets together, and a set about which there is nothing to say has no object: a process that meets many recipients does
+ * not grow.
  */
 import type * as Semaphore from "effect/Semaphore"
 import type { Datastore } from "../Datastore.ts"

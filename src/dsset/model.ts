@@ -80,7 +80,7 @@ export interface Garbage {
 }
 
 /**
- * What one {@link list} saw.
+ * What one `DsSet.list` saw.
  *
  * @category models
  * @since 0.1.0
@@ -89,7 +89,7 @@ export interface Listing {
   readonly set: DsSet
   /** Visible items, in key order; with ids drawn by the library that is oldest first. */
   readonly items: ReadonlyArray<Item>
-  /** To be given to {@link cleanupGarbage}. */
+  /** To be given to `DsSet.cleanupGarbage`. */
   readonly garbage: Garbage
   /** Whether there may be visible items that this listing does not hold. */
   readonly truncated: boolean
@@ -142,7 +142,7 @@ export interface PopOp {
 }
 
 /**
- * Options of {@link list}.
+ * Options of `DsSet.list`.
  *
  * @category models
  * @since 0.1.0
@@ -150,7 +150,7 @@ export interface PopOp {
 export interface ListOptions {
   readonly maxItems: number
   readonly maxBytes?: number | undefined
-  /** Where this series of listings stands, see {@link cursorOf}; it does not wrap around. @internal */
+  /** Where this series of listings stands, see `cursorOf` of `list.ts`; it does not wrap around. @internal */
   readonly cursor?: Cursor | undefined
   /** The part of the key range to list, once, whatever any sweep is at. @internal */
   readonly range?: Range | undefined

@@ -20,7 +20,8 @@ export const retryOnceFailed = <A, E, R, O extends Effect.Retry.Options<E>>(
 
 /**
  * As {@link retryOnceFailed}, and never after a moment, in ms since epoch. It is looked at before each pause and again
- * before each try: a process may stand still in between, and hear late of a failure.
+ * before each try: a process may stand still in between, and hear late of a failure. `earlier` is the failure of a try
+ * before all of these: with it the first of these is no first try.
  */
 export const retryUntil = <A, E, R, S extends E>(
   self: Effect.Effect<A, E, R>,
@@ -28,19 +29,20 @@ export const retryUntil = <A, E, R, S extends E>(
   policy: () => {
     readonly while: (error: E) => boolean
     readonly schedule: Schedule.Schedule<unknown, S>
-  }
+  },
+  earlier: () => E | undefined = () => undefined
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
-    let failure: { readonly error: E } | undefined
+    let failure = earlier()
     const attempt = Effect.tapError(self, (error) =>
       Effect.sync(() => {
-        failure = { error }
+        failure = error
       }))
     const isLate = Effect.map(Clock.currentTimeMillis, (now) => now > giveUpAtMillis)
     const inTime = Effect.suspend(() =>
       failure === undefined
         ? attempt
-        : Effect.flatMap(isLate, (late) => late ? Effect.fail(failure!.error) : attempt)
+        : Effect.flatMap(isLate, (late) => late ? Effect.fail(failure!) : attempt)
     )
     return retryOnceFailed(inTime, () => {
       const { schedule, while: isWorthIt } = policy()
