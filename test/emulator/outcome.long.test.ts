@@ -4,20 +4,12 @@
 import { assert } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import * as Eventbox from "../../src/Eventbox.ts"
-import { type Seen, setUp } from "../utils/emuAccounts.ts"
+import { applied, setUp, untouched } from "../utils/emuAccounts.ts"
 import { freshProjectId } from "../utils/emuClients.ts"
 import { fastPings, onEmulator } from "../utils/emulator.ts"
 import { isCommit } from "../utils/tcpProxy.ts"
 
 const projectId = freshProjectId()
-
-const untouched: Seen = { state: [], copies: [], afterwards: [], waiting: [1, 2, 3] }
-const applied = (changes: boolean): Seen => ({
-  state: changes ? [1, 2, 3] : [],
-  copies: [1, 2, 3],
-  afterwards: [1, 2, 3],
-  waiting: []
-})
 
 for (const changes of [true, false]) {
   onEmulator(`a batch that ${changes ? "changes" : "keeps"} the state`, (it) => {

@@ -60,6 +60,17 @@ export interface Seen {
   readonly waiting: ReadonlyArray<number>
 }
 
+/** Before the batch. */
+export const untouched: Seen = { state: [], copies: [], afterwards: [], waiting: [1, 2, 3] }
+
+/** After it. */
+export const applied = (changes: boolean): Seen => ({
+  state: changes ? [1, 2, 3] : [],
+  copies: [1, 2, 3],
+  afterwards: [1, 2, 3],
+  waiting: []
+})
+
 let accountsMade = 0
 
 /** An account and a worker behind a network of its own; see {@link setUpBehind}. */
